@@ -1,0 +1,82 @@
+/** What the firewall does with packets to the protected prefixes of a tunnel. */
+export type Gate = 'hold' | 'open' | 'reject' | 'bypass';
+
+/** An IPv4 or IPv6 prefix in canonical text: `10.99.0.0/16`, `fd00:99::/48`. */
+export type Prefix = string;
+
+export interface Addresses {
+  readonly ipv4?: string;
+  readonly ipv6?: string;
+}
+
+/** One bit field of the packet mark is ours; the other bits belong to the user. */
+export interface Marks {
+  /** The bits that are ours, for example 0x00c00000. */
+  readonly mask: number;
+  /** On OpenVPN's own socket (`--mark`): never held, never guarded. */
+  readonly transport: number;
+  /** On released packets: makes the kernel route packets of OUTPUT again. */
+  readonly release: number;
+  /** On held packets that are answered: filter FORWARD/OUTPUT sends the RST or the ICMP error. */
+  readonly reject: number;
+}
+
+/** What the gate needs to know of a tunnel. */
+export interface GateTunnel {
+  readonly name: string;
+  /** The tunnel device: what may carry packets to `protect`, and what is counted. */
+  readonly device: string;
+  /** NFQUEUE number. */
+  readonly queue: number;
+  readonly protect: readonly Prefix[];
+  /** Prefixes inside `protect` that are not protected (the LAN's own prefixes are added by the gate). */
+  readonly exclude: readonly Prefix[];
+  /** Addresses of the OpenVPN servers: this host may reach them outside of the tunnel. */
+  readonly remotes: readonly string[];
+  /** `reject` answers the sender, `drop` stays silent. */
+  readonly onFailure: 'reject' | 'drop';
+}
+
+/** Packets that matched `protect` on the tunnel device since the gate was installed. */
+export interface TrafficCounters {
+  readonly out: number;
+  readonly in: number;
+}
+
+/**
+ * The firewall and the routes of all tunnels. Every method resolves when the kernel has the change, rejects with a
+ * DaemonError (FIREWALL_FAILED, ROUTE_FAILED, PROGRAM_MISSING, NOT_PERMITTED), and leaves nothing half applied.
+ */
+export interface GatePort {
+  /**
+   * Installs guard, NAT and reject rules, sets and catch routes of all tunnels, every gate at `hold`. What an earlier
+   * run left behind is taken over without an open moment.
+   */
+  install(tunnels: readonly GateTunnel[]): Promise<void>;
+  /** One atomic change of one tunnel's gate; the same gate again is allowed and does nothing. */
+  set(tunnel: string, gate: Gate): Promise<void>;
+  /**
+   * With `on`, locally made packets to `protect` are routed to the catch route even while the tunnel's own routes
+   * stand: what is held from then on survives the end of the tunnel device.
+   */
+  catchFirst(tunnel: string, on: boolean): Promise<void>;
+  /** The tunnel's last own addresses: kept on `lo`, and the source that the catch routes give to local programs. */
+  keepAddresses(tunnel: string, addresses: Addresses): Promise<void>;
+  /** Counters per tunnel name. Reading is a process of its own: only while a tunnel is up. */
+  counters(): Promise<ReadonlyMap<string, TrafficCounters>>;
+  /** Removes everything that is ours, also what an earlier run left; resolves with what it removed, one line each. */
+  remove(): Promise<readonly string[]>;
+}
+
+/** The packet that ended an idle period, as `status` and `why` show it. */
+export interface WakePacket {
+  readonly protocol: string;
+  readonly source: string;
+  readonly destination: string;
+  readonly sourcePort?: number;
+  readonly destinationPort?: number;
+  /** The device that it came in by; absent for packets of this host. */
+  readonly interface?: string;
+  readonly uid?: number;
+  readonly process?: string;
+}
