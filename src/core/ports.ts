@@ -1,3 +1,6 @@
+import type { Observable } from 'rxjs';
+import type { LinkEvent, QueueEvent } from './events.js';
+
 /** What the firewall does with packets to the protected prefixes of a tunnel. */
 export type Gate = 'hold' | 'open' | 'reject' | 'bypass';
 
@@ -79,4 +82,51 @@ export interface WakePacket {
   readonly interface?: string;
   readonly uid?: number;
   readonly process?: string;
+}
+
+/** What was held and what became of it, since the start. */
+export interface QueueStats {
+  /** Held now. */
+  readonly packets: number;
+  /** Age of the oldest held packet in milliseconds; 0 if none is held. */
+  readonly oldestMs: number;
+  readonly held: number;
+  readonly released: number;
+  /** Thrown away: queue full, flushed by the kernel, refused in silence. */
+  readonly dropped: number;
+  /** Answered with an error. */
+  readonly rejected: number;
+}
+
+/** The queue of one tunnel. It holds from the start. */
+export interface QueuePort {
+  readonly events$: Observable<QueueEvent>;
+  hold(): void;
+  release(): void;
+  /** Resolves when what could be released was. */
+  releaseLocal(): Promise<void>;
+  answer(): void;
+  stats(): QueueStats;
+  close(): Promise<void>;
+}
+
+/** What is brought up and taken down. Calls return at once; what comes of them is told by `events$`. */
+export interface LinkPort {
+  readonly events$: Observable<LinkEvent>;
+  /** Makes what the standby needs (warm: a waiting process). */
+  start(): Promise<void>;
+  /** Brings the link up, also when its last end is still under way. */
+  dial(): void;
+  /** Takes the link down; `link-down` always follows. */
+  stop(): void;
+  /** Ends everything and resolves when it is gone. */
+  close(): Promise<void>;
+}
+
+/** Time, so that tests can own it. */
+export interface ClockPort {
+  /** Milliseconds since the epoch. */
+  now(): number;
+  /** Emits once at that time (at once if it has passed) and completes; unsubscribing ends the timer. */
+  at(time: number): Observable<unknown>;
 }

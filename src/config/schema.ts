@@ -1,0 +1,88 @@
+import { z } from 'zod';
+import { durationHint, durationMs } from './duration.js';
+import { parsePrefix } from './prefix.js';
+
+const duration = z
+  .string({ error: 'is not a duration (like 500ms, 5s, 5m, 1h)' })
+  .transform((text, context) => {
+    const value = durationMs(text);
+    if (value !== undefined) return value;
+    const hint = durationHint(text);
+    context.addIssue({ code: 'custom', message: `"${text}" is not a duration (${hint === undefined ? 'like 500ms, 5s, 5m, 1h' : `try ${hint}`})` });
+    return z.NEVER;
+  })
+  .describe('A duration: 500ms, 5s, 5m, 1h');
+
+const prefix = z
+  .string({ error: 'is not a prefix (like 10.99.0.0/16 or fd00:99::/48)' })
+  .transform((text, context) => {
+    const result = parsePrefix(text);
+    if ('prefix' in result) return result.prefix;
+    context.addIssue({ code: 'custom', message: result.problem });
+    return z.NEVER;
+  })
+  .describe('An IPv4 or IPv6 prefix, or an address alone');
+
+const device = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/, 'is not a device name (1 to 15 letters, digits, "_", "." or "-")')
+  .describe('The tunnel device; only packets that leave by it may go to `protect`. Default: ovpn-NAME');
+
+const idle = z
+  .union([
+    z.literal('never'),
+    duration,
+    z.strictObject({ after: duration, by: z.enum(['daemon', 'openvpn']).default('daemon').describe('daemon: our own counters; openvpn: its --inactive') }),
+  ], { error: 'is not a duration (like 5m), "never", or {after, by}' })
+  .describe('How long without traffic until the tunnel goes down');
+
+const openvpn = z
+  .strictObject({
+    config: z.string().min(1).describe('OpenVPN client configuration (.ovpn)'),
+    program: z.string().min(1).default('openvpn').describe('The openvpn program'),
+    args: z.array(z.string()).default([]).describe('More options for openvpn, as on its command line'),
+  })
+  .describe('A tunnel that this daemon starts and stops');
+
+const tunnel = z.strictObject({
+  openvpn,
+  protect: z.array(prefix).min(1, 'names no prefix: nothing would be protected').describe('The prefixes that may be reached through this tunnel only'),
+  exclude: z.array(prefix).default([]).describe('Prefixes inside `protect` that are not protected'),
+  device: device.optional(),
+  queue: z.int().min(0).max(65535).optional().describe('NFQUEUE number. Default: 7500 and up'),
+  idle: idle.prefault('5m'),
+  standby: z.enum(['cold', 'warm']).default('cold').describe('What is left of OpenVPN while idle: cold no process, warm one that waits in hold'),
+  hold: z
+    .strictObject({
+      timeout: duration.prefault('30s').describe('How long a packet is held at most'),
+      packets: z.int().min(1).max(65535).default(1024).describe('How many packets are held at most; more are dropped and counted'),
+    })
+    .prefault({}),
+  onFailure: z.enum(['reject', 'drop']).default('reject').describe('Held packets of a failed dial: answered with an error, or dropped in silence'),
+  backoff: z.strictObject({ start: duration.prefault('2s'), max: duration.prefault('10m') }).prefault({}).describe('After a failed dial packets are refused for so long, doubling'),
+  linger: duration.prefault('200ms').describe('Between closing the gate and stopping OpenVPN, for replies in flight'),
+});
+
+/** Bits of a packet mark: at least two neighbouring bits, written as a number or as 0x… text. */
+const markMask = z
+  .union([z.int(), z.string().regex(/^0x[0-9a-fA-F]{1,8}$/, 'is not a mark (like 0x00c00000)').transform(Number)])
+  .refine((mask) => mask > 0 && mask <= 0xffffffff && isTwoBits(mask), 'must have exactly two neighbouring bits set (like 0x00c00000)')
+  .describe('Two neighbouring bits of the packet mark that are ours');
+
+export const schema = z.strictObject({
+  control: z.strictObject({ socket: z.string().min(1).default('/run/openvpn-ondemand/control.sock') }).prefault({}).describe('The socket that the command line speaks to'),
+  gate: z.enum(['auto', 'iptables']).default('auto').describe('The firewall that is used'),
+  mark: markMask.default(0x00c00000),
+  log: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info').describe('The least severe level that is logged'),
+  tunnels: z
+    .record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/, 'is not a tunnel name (1 to 32 letters, digits, "_" or "-")'), tunnel)
+    .refine((tunnels) => Object.keys(tunnels).length > 0, 'names no tunnel'),
+});
+
+export type Configuration = z.output<typeof schema>;
+export type TunnelConfiguration = z.output<typeof tunnel>;
+
+function isTwoBits(mask: number): boolean {
+  const low = mask & -mask;
+  return mask >>> 0 === (low * 3) >>> 0;
+}

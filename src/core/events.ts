@@ -1,0 +1,63 @@
+import type { Addresses, WakePacket } from './ports.js';
+import type { LinkFailure } from './state.js';
+
+/** What the queue of a tunnel tells. */
+export type QueueEvent =
+  | { readonly type: 'packets-held'; /** In this burst. */ readonly count: number; readonly first: WakePacket }
+  /** Nothing is held any more; what still arrives is accepted at once. */
+  | { readonly type: 'released'; readonly packets: number }
+  /** The kernel threw packets away: the queue was full, or its socket was. */
+  | { readonly type: 'overflow'; readonly packets: number }
+  /** The kernel threw held packets away, with their device or a firewall change of somebody else. */
+  | { readonly type: 'flushed'; readonly packets: number }
+  | { readonly type: 'queue-failed'; readonly detail: string };
+
+/** What the link of a tunnel tells. */
+export type LinkEvent =
+  | { readonly type: 'link-up'; readonly device: string; readonly addresses: Addresses }
+  /** The link was up, or was coming up, and starts over by itself. */
+  | { readonly type: 'link-reconnecting'; readonly reason: string }
+  /** Nothing is left of the link but its standby; without a failure it ended as it should. */
+  | { readonly type: 'link-down'; readonly reason: string; readonly failure?: LinkFailure };
+
+/** What a person or a program asks for. */
+export interface CommandEvent {
+  readonly type: 'command';
+  readonly command: 'up' | 'down';
+}
+
+/** What the effects of the machine bring back. */
+export type EffectEvent =
+  /** The list of effects up to here is done; `held` packets are still held. */
+  | { readonly type: 'done'; readonly what: 'opened' | 'closed'; readonly held: number }
+  | { readonly type: 'traffic'; /** Packets in both directions since the gate was installed. */ readonly packets: number }
+  | { readonly type: 'effect-failed'; readonly effect: Effect['do']; readonly detail: string };
+
+export type TunnelEvent =
+  | QueueEvent
+  | LinkEvent
+  | CommandEvent
+  | EffectEvent
+  /** The deadline of the state has come. */
+  | { readonly type: 'clock' };
+
+/**
+ * What is to be done, as data. A list is carried out in its order, one by one; when one fails, the rest of its list is
+ * dropped and `effect-failed` comes back.
+ */
+export type Effect =
+  | { readonly do: 'dial' }
+  | { readonly do: 'stop-link' }
+  /** Arriving packets are held (again); a release that is under way ends. */
+  | { readonly do: 'hold' }
+  /** Held packets go, oldest first and paced; `released` comes when none is left. */
+  | { readonly do: 'release' }
+  /** Locally made packets that still have the route into the living tunnel go into it; they would end with its device. */
+  | { readonly do: 'release-local' }
+  /** Held packets are answered with an error, and so is what still arrives until the next `hold`. */
+  | { readonly do: 'answer' }
+  | { readonly do: 'gate'; readonly gate: 'hold' | 'open' | 'reject' }
+  | { readonly do: 'catch-first'; readonly on: boolean }
+  | { readonly do: 'keep-addresses'; readonly addresses: Addresses }
+  | { readonly do: 'read-counters' }
+  | { readonly do: 'report'; readonly what: 'opened' | 'closed' };

@@ -1,0 +1,78 @@
+import type { Addresses, Gate, WakePacket } from './ports.js';
+
+/** Why the link is not there: `code` for programs, `detail` for people. */
+export interface LinkFailure {
+  readonly code: 'auth' | 'exit' | 'route' | 'start' | 'timeout' | 'fatal' | 'firewall';
+  readonly detail: string;
+}
+
+/** Phases of a dial: OpenVPN connects, then the held packets go, then the gate opens. */
+export type DialPhase = 'connecting' | 'releasing' | 'opening';
+
+/** Phases of going down: the gate closes, replies in flight come home, the link is told to stop. */
+export type DrainPhase = 'closing' | 'lingering' | 'stopping';
+
+/** What a tunnel is doing. Times are milliseconds since the epoch, from the injected clock. */
+export type State =
+  | { readonly at: 'idle'; readonly since: number; /** Failed dials in a row. */ readonly failures: number }
+  | { readonly at: 'dialing'; readonly since: number; readonly failures: number; readonly phase: DialPhase; readonly connection?: Connection }
+  | { readonly at: 'up'; readonly since: number; readonly connection: Connection; readonly idle: IdleWatch }
+  | { readonly at: 'draining'; readonly since: number; readonly phase: DrainPhase; readonly connection?: Connection; readonly cause: 'idle' | 'command'; /** Somebody wants the tunnel again. */ readonly redial?: Wake; /** End of lingering. */ readonly until?: number }
+  | { readonly at: 'backoff'; readonly since: number; readonly until: number; readonly failures: number; readonly failure: LinkFailure }
+  | { readonly at: 'locked'; readonly since: number; readonly failure: LinkFailure };
+
+export interface Connection {
+  readonly device: string;
+  readonly addresses: Addresses;
+}
+
+/** What our own idle detection knows. `undefined` until the first reading. */
+export interface IdleWatch {
+  /** When traffic was last seen (at a reading, so at most one interval late). */
+  readonly lastTrafficAt: number;
+  /** When the counters are read next; Infinity where OpenVPN or nobody watches. */
+  readonly nextCheckAt: number;
+  /** Sum of both directions at the last reading. */
+  readonly packets?: number;
+}
+
+/** The last wake, told by `status` and `why`. */
+export interface Wake {
+  readonly at: number;
+  /** Absent if a command brought the tunnel up. */
+  readonly packet?: WakePacket;
+  /** From the wake to CONNECTED, in milliseconds. */
+  readonly dialMs?: number;
+  /** From CONNECTED until nothing was held, in milliseconds. */
+  readonly releaseMs?: number;
+  /** Packets that were held and went into the tunnel. */
+  readonly released?: number;
+}
+
+/** Everything that the machine remembers of one tunnel. */
+export interface Tunnel {
+  readonly state: State;
+  readonly wakes: number;
+  readonly dialFailures: number;
+  readonly lastWake?: Wake;
+  readonly lastFailure?: LinkFailure & { readonly at: number };
+}
+
+export function startingTunnel(now: number): Tunnel {
+  return { state: { at: 'idle', since: now, failures: 0 }, wakes: 0, dialFailures: 0 };
+}
+
+/** The gate that belongs to a state. */
+export function gateOf(state: State): Gate {
+  switch (state.at) {
+    case 'idle':
+    case 'dialing':
+    case 'draining':
+      return 'hold';
+    case 'up':
+      return 'open';
+    case 'backoff':
+    case 'locked':
+      return 'reject';
+  }
+}
