@@ -1,5 +1,5 @@
 const common = {
-  rootDir: '..',
+  rootDir: `${import.meta.dirname}/..`,
   testEnvironment: 'node',
   extensionsToTreatAsEsm: ['.ts'],
   transform: { '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2023', parser: { syntax: 'typescript' } }, module: { type: 'es6' } }] },
