@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { assertNotAbandoned } from './janitor.js';
 import type { Netns } from './netns.js';
 import { until, type WaitOptions } from './wait.js';
 
@@ -47,6 +48,7 @@ export class Program {
   }
 
   static start(command: string, args: readonly string[], { netns, folder, label, env }: ProgramOptions): Program {
+    assertNotAbandoned();
     const files = { out: join(folder, `${label}.out`), err: join(folder, `${label}.err`) };
     const out = openSync(files.out, 'w');
     const err = openSync(files.err, 'w');

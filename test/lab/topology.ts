@@ -48,9 +48,10 @@ export class Topology {
     await this.#janitor.clean();
   }
 
-  /** Leaves all of it behind when this process ends. */
-  async keep(): Promise<void> {
+  /** Leaves all of it behind when this process ends; resolves with the shell command that removes it. */
+  async keep(): Promise<string> {
     await this.#janitor.keep();
+    return this.#janitor.command;
   }
 
   async #build({ defaultRoute = true }: TopologyOptions): Promise<void> {

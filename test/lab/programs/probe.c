@@ -222,7 +222,9 @@ static int send_flow(const char *address, const char *port, uint32_t count, doub
     struct numbered *head = (struct numbered *)packet;
     uint32_t sent = 0, failed = 0;
     double start = now_ms();
+    int on = 1;
     if (size < sizeof *head) size = sizeof *head;
+    setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes);
     if (connect(fd, (struct sockaddr *)&to, length) < 0) return report_failure("connect", start);
     head->magic = htonl(MAGIC);
