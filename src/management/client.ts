@@ -1,0 +1,237 @@
+import { createConnection, type Socket } from 'node:net';
+import type { Observable } from 'rxjs';
+import { DaemonError } from '../core/errors.js';
+import { EventBuffer } from './buffer.js';
+import { systemClock, type Clock } from './clock.js';
+import { prepareCommand } from './commands.js';
+import { decodeEvent, decodeState } from './decode.js';
+import type { ManagementEvent, StateEvent } from './events.js';
+import { Exchange } from './exchange.js';
+import { readLines } from './lines.js';
+import { quote } from './parameters.js';
+import { Secret } from './secret.js';
+
+/** Where OpenVPN listens, or listens not: `--management PATH unix`, `--management HOST PORT`. */
+export type ManagementAddress = { readonly path: string } | { readonly host: string; readonly port: number };
+
+export interface ClientOptions {
+  /** The first line of the password file that `--management` names. */
+  readonly password?: string | Secret;
+  /** For the connection and the greeting together. 5 s. */
+  readonly connectTimeoutMs?: number;
+  /** For a command, from the call to the end of its reply. 5 s. */
+  readonly commandTimeoutMs?: number;
+  /** Ends an attempt to connect, not a connection. */
+  readonly signal?: AbortSignal;
+  readonly clock?: Clock;
+}
+
+export interface CommandOptions {
+  /** For client-auth, pk-sig, rsa-sig, certificate and `password TYPE`: the lines before END. */
+  readonly body?: readonly string[];
+  readonly timeoutMs?: number;
+}
+
+/** How a connection ended. */
+export type ConnectionEnd =
+  /** `close()` or `exit`. */
+  | { readonly by: 'us' }
+  /** The other side closed it: OpenVPN has ended, or was told to let us go. */
+  | { readonly by: 'peer' }
+  | { readonly by: 'error'; readonly error: Error };
+
+export type SignalName = 'SIGHUP' | 'SIGTERM' | 'SIGUSR1' | 'SIGUSR2';
+
+const DEFAULT_TIMEOUT_MS = 5000;
+
+/**
+ * One connection to OpenVPN's management interface. Everything that begins with `>` is an event; a command's reply is
+ * told from them whatever slips in between. Nothing is polled, and no timer runs but while a command is in flight.
+ */
+export class ManagementClient {
+  /** How the connection ended; never rejects. */
+  readonly closed: Promise<ConnectionEnd>;
+  readonly #socket: Socket;
+  readonly #exchange: Exchange;
+  readonly #events = new EventBuffer();
+  readonly #commandTimeoutMs: number;
+  readonly #password: Secret | undefined;
+  readonly #greeted: Promise<void>;
+  #greet: { resolve(): void; reject(error: DaemonError): void } = { resolve: () => undefined, reject: () => undefined };
+  #passwordSent = false;
+  #error: Error | undefined;
+  #closing = false;
+
+  /** Takes a connected socket, or one that is being connected, over. */
+  private constructor(socket: Socket, { password, commandTimeoutMs = DEFAULT_TIMEOUT_MS, clock = systemClock }: ClientOptions) {
+    this.#socket = socket;
+    this.#commandTimeoutMs = commandTimeoutMs;
+    this.#password = typeof password === 'string' ? new Secret(password) : password;
+    this.#exchange = new Exchange((text) => socket.write(text), clock);
+    this.#greeted = new Promise((resolve, reject) => {
+      this.#greet = { resolve, reject };
+    });
+    this.#greeted.catch(() => undefined);
+    socket.on('error', (error) => {
+      this.#error = error;
+    });
+    this.closed = new Promise((resolve) => {
+      readLines(socket, {
+        prompt: () => {
+          this.#answerPrompt();
+        },
+        line: (line) => {
+          this.#line(line);
+        },
+        end: (rest) => {
+          resolve(this.#end(rest));
+        },
+      });
+    });
+  }
+
+  /**
+   * Connects, gives the password if it is asked for, and resolves once OpenVPN has greeted.
+   * @throws DaemonError MANAGEMENT_UNREACHABLE, MANAGEMENT_PASSWORD, MANAGEMENT_CLOSED, or MANAGEMENT_TIMEOUT: OpenVPN
+   * serves one client at a time, and the next hears nothing until the first has left
+   */
+  static connect(options: ManagementAddress & ClientOptions): Promise<ManagementClient> {
+    const socket = 'path' in options ? createConnection(options.path) : createConnection({ host: options.host, port: options.port, noDelay: true });
+    return ManagementClient.greet(socket, options, 'path' in options ? options.path : `${options.host}:${options.port}`);
+  }
+
+  /** A client on a socket that somebody else made, once OpenVPN has greeted. */
+  static async greet(socket: Socket, options: ClientOptions, place: string): Promise<ManagementClient> {
+    const client = new ManagementClient(socket, options);
+    const { connectTimeoutMs = DEFAULT_TIMEOUT_MS, signal, clock = systemClock } = options;
+    const giveUp = (error: DaemonError): void => {
+      client.#greet.reject(error);
+    };
+    const cancelDeadline = clock.after(connectTimeoutMs, () => {
+      giveUp(new DaemonError('MANAGEMENT_TIMEOUT', `OpenVPN did not greet within ${connectTimeoutMs} ms`, { place, hint: 'it serves one client at a time: is another connected?' }));
+    });
+    const onAbort = (): void => {
+      giveUp(new DaemonError('MANAGEMENT_CLOSED', 'the attempt to connect was given up', { place }));
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+    if (signal?.aborted) onAbort();
+    void client.closed.then((end) => {
+      giveUp(notGreeted(end, client.#passwordSent, place));
+    });
+    try {
+      await client.#greeted;
+      return client;
+    } catch (error) {
+      socket.destroy();
+      throw error;
+    } finally {
+      cancelDeadline();
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /**
+   * One event for every real-time line, in order; completes when the connection has ended. What comes while nobody has
+   * subscribed is kept for who subscribes next (the last 1024 events).
+   */
+  get events$(): Observable<ManagementEvent> {
+    return this.#events.events$;
+  }
+
+  /**
+   * Sends a command as soon as those before it were answered.
+   * @param line as OpenVPN reads it, without a newline; `quote` makes a parameter of any text
+   * @returns the reply's lines without END: `SUCCESS: …` itself, or the lines of a list; none for what has no reply
+   * @throws DaemonError MANAGEMENT_INVALID before anything is sent, MANAGEMENT_REFUSED (a CommandRefused with `command`
+   * and `response`), MANAGEMENT_TIMEOUT, MANAGEMENT_CLOSED
+   */
+  async command(line: string, { body, timeoutMs = this.#commandTimeoutMs }: CommandOptions = {}): Promise<string[]> {
+    const prepared = prepareCommand(line, body);
+    if (prepared.shape.kind === 'close') this.#closing = true;
+    return this.#exchange.submit(prepared, timeoutMs);
+  }
+
+  /** Lets OpenVPN dial, out of a hold. To be sent once for every HOLD, and for nothing else. */
+  async holdRelease(): Promise<void> {
+    await this.command('hold release');
+  }
+
+  async signal(name: SignalName): Promise<void> {
+    await this.command(`signal ${name}`);
+  }
+
+  /** Real-time STATE lines from now on. */
+  async stateOn(): Promise<void> {
+    await this.command('state on');
+  }
+
+  /** The newest state, which may be of a connection that has ended; undefined before the first. */
+  async state(): Promise<StateEvent | undefined> {
+    const [line] = await this.command('state');
+    return line === undefined ? undefined : decodeState(line);
+  }
+
+  /** A BYTECOUNT line every so many seconds; 0 for none. */
+  async bytecount(intervalSeconds: number): Promise<void> {
+    await this.command(`bytecount ${intervalSeconds}`);
+  }
+
+  async pid(): Promise<number> {
+    return Number(/pid=(\d+)/.exec((await this.command('pid'))[0] ?? '')?.[1]);
+  }
+
+  async username(realm: string, username: string): Promise<void> {
+    await this.command(`username ${quote(realm)} ${quote(username)}`);
+  }
+
+  async password(realm: string, password: Secret): Promise<void> {
+    await this.command(`password ${quote(realm)} ${quote(password.reveal())}`);
+  }
+
+  /** Closes the connection; resolves when it is closed. OpenVPN lives on, unless it dialled us. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    this.#socket.end(() => {
+      this.#socket.destroy();
+    });
+    if (this.#socket.writableNeedDrain) this.#socket.destroy();
+    await this.closed;
+  }
+
+  #answerPrompt(): void {
+    if (this.#passwordSent || this.#password === undefined) {
+      const message = this.#passwordSent ? 'OpenVPN refused the management password' : 'OpenVPN asks for a management password';
+      this.#greet.reject(new DaemonError('MANAGEMENT_PASSWORD', message, { hint: 'it is the first line of the file that `management` names in the OpenVPN configuration' }));
+      return;
+    }
+    this.#passwordSent = true;
+    this.#socket.write(`${this.#password.reveal()}\n`);
+  }
+
+  #line(line: string): void {
+    if (line.startsWith('>')) {
+      const event = decodeEvent(line);
+      this.#exchange.realTime(line);
+      this.#events.next(event);
+      this.#greet.resolve();
+    } else if (!((this.#passwordSent && line === 'SUCCESS: password is correct') || this.#exchange.line(line))) {
+      this.#events.next({ type: 'unknown', line });
+    }
+  }
+
+  #end(rest: string): ConnectionEnd {
+    if (rest !== '') this.#events.next({ type: 'unknown', line: rest });
+    this.#exchange.end(new DaemonError('MANAGEMENT_CLOSED', 'the management connection has ended', { cause: this.#error }));
+    this.#events.complete();
+    if (this.#closing) return { by: 'us' };
+    return this.#error === undefined ? { by: 'peer' } : { by: 'error', error: this.#error };
+  }
+}
+
+function notGreeted(end: ConnectionEnd, passwordSent: boolean, place: string): DaemonError {
+  if (end.by === 'error') {
+    return new DaemonError('MANAGEMENT_UNREACHABLE', `cannot reach the management interface: ${end.error.message}`, { cause: end.error, place, hint: 'does OpenVPN run, with `management` at this address?' });
+  }
+  if (passwordSent) return new DaemonError('MANAGEMENT_PASSWORD', 'OpenVPN closed the connection after the management password', { place });
+  return new DaemonError('MANAGEMENT_CLOSED', 'the connection ended before OpenVPN greeted', { place });
+}

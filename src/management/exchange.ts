@@ -1,0 +1,120 @@
+import { DaemonError } from '../core/errors.js';
+import type { Clock } from './clock.js';
+import type { PreparedCommand } from './commands.js';
+import { CommandRefused } from './refused.js';
+import { ReplyCollector } from './replies.js';
+
+interface Request {
+  readonly command: PreparedCommand;
+  readonly collector: ReplyCollector;
+  readonly settle: { resolve(lines: string[]): void; reject(error: DaemonError): void };
+  cancelDeadline: () => void;
+  /** Nobody waits for the reply any more; it is still read to its end, or it would be taken for the next one's. */
+  abandoned: boolean;
+}
+
+/** One command in flight, the others in a queue; replies matched by their shape. Knows no socket. */
+export class Exchange {
+  readonly #write: (text: string) => void;
+  readonly #clock: Clock;
+  readonly #queue: Request[] = [];
+  #current: Request | undefined;
+  #ignorable: string[] = [];
+  #ended: DaemonError | undefined;
+
+  constructor(write: (text: string) => void, clock: Clock) {
+    this.#write = write;
+    this.#clock = clock;
+  }
+
+  /** Resolves with the reply's lines. `timeoutMs` counts from now, the wait for earlier commands included. */
+  submit(command: PreparedCommand, timeoutMs: number): Promise<string[]> {
+    if (this.#ended) return Promise.reject(this.#ended);
+    return new Promise((resolve, reject) => {
+      const request: Request = {
+        command,
+        collector: new ReplyCollector(command.shape),
+        settle: { resolve, reject },
+        cancelDeadline: () => undefined,
+        abandoned: false,
+      };
+      this.#queue.push(request);
+      this.#pump();
+      if (this.#current !== request && !this.#queue.includes(request)) return;
+      request.cancelDeadline = this.#clock.after(timeoutMs, () => {
+        this.#abandon(request, timeoutMs);
+      });
+    });
+  }
+
+  /** A line that does not begin with `>`; false if no command waits for it. */
+  line(line: string): boolean {
+    const ignorable = this.#ignorable.findIndex((start) => line.startsWith(start));
+    if (ignorable >= 0) {
+      this.#ignorable.splice(ignorable, 1);
+      return true;
+    }
+    return this.#offer((collector) => collector.line(line));
+  }
+
+  /** A real-time line, which may be what a command waits for. */
+  realTime(line: string): void {
+    this.#offer((collector) => collector.realTime(line));
+  }
+
+  /** The connection has ended: what is still open fails. */
+  end(error: DaemonError): void {
+    this.#ended ??= error;
+    const open = [...(this.#current ? [this.#current] : []), ...this.#queue.splice(0)];
+    this.#current = undefined;
+    for (const request of open) {
+      request.cancelDeadline();
+      if (request.command.shape.kind === 'close') request.settle.resolve([]);
+      else request.settle.reject(error);
+    }
+  }
+
+  #pump(): void {
+    while (this.#current === undefined) {
+      const next = this.#queue.shift();
+      if (next === undefined) return;
+      this.#write(next.command.wire);
+      this.#ignorable.push(...next.command.ignorable);
+      if (next.command.shape.kind === 'none') {
+        next.cancelDeadline();
+        next.settle.resolve([]);
+      } else {
+        this.#current = next;
+      }
+    }
+  }
+
+  #offer(take: (collector: ReplyCollector) => 'ignored' | 'more' | 'done'): boolean {
+    const request = this.#current;
+    if (request === undefined) return false;
+    const progress = take(request.collector);
+    if (progress === 'done') this.#finish(request);
+    return progress !== 'ignored' && !request.abandoned;
+  }
+
+  #finish({ command, collector, settle, cancelDeadline }: Request): void {
+    cancelDeadline();
+    this.#current = undefined;
+    // Replies come in order: what earlier commands may still have caused cannot come any more.
+    this.#ignorable = [...command.ignorable];
+    if (collector.error === undefined) settle.resolve([...collector.lines]);
+    else settle.reject(new CommandRefused(command.shown, collector.error));
+    this.#pump();
+  }
+
+  #abandon(request: Request, timeoutMs: number): void {
+    const queued = this.#queue.indexOf(request);
+    if (queued >= 0) this.#queue.splice(queued, 1);
+    request.abandoned = true;
+    request.settle.reject(
+      new DaemonError('MANAGEMENT_TIMEOUT', `no answer to ${request.command.shown} within ${timeoutMs} ms`, {
+        hint: queued >= 0 ? 'an earlier command was not answered either; this one was not sent' : 'OpenVPN is stopped, or busy with a name look-up or a script',
+      }),
+    );
+  }
+}
