@@ -90,7 +90,7 @@ function problemsOf(issue: z.core.$ZodIssue, document: Document, lines: LineCoun
 }
 
 function bestOfUnion(issue: z.core.$ZodIssueInvalidUnion): { path: PropertyKey[]; message: string } | undefined {
-  const telling = issue.errors.map(([first]) => first).find((first) => first?.code === 'custom' || (first && first.path.length > 0) || first?.code === 'unrecognized_keys');
+  const telling = issue.errors.map(([first]) => first).find((first) => first !== undefined && (first.code === 'custom' || first.code === 'unrecognized_keys' || first.path.length > 0));
   return telling ? { path: telling.path, message: telling.message } : undefined;
 }
 

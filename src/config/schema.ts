@@ -63,7 +63,9 @@ const tunnel = z.strictObject({
   linger: duration.prefault('200ms').describe('Between closing the gate and stopping OpenVPN, for replies in flight'),
 });
 
-/** Bits of a packet mark: at least two neighbouring bits, written as a number or as 0x… text. */
+/** Bits that neither other VPNs nor container networks commonly use. */
+export const DEFAULT_MARK = 0x00c00000;
+
 const markMask = z
   .union([z.int(), z.string().regex(/^0x[0-9a-fA-F]{1,8}$/, 'is not a mark (like 0x00c00000)').transform(Number)])
   .refine((mask) => mask > 0 && mask <= 0xffffffff && isTwoBits(mask), 'must have exactly two neighbouring bits set (like 0x00c00000)')
@@ -72,7 +74,7 @@ const markMask = z
 export const schema = z.strictObject({
   control: z.strictObject({ socket: z.string().min(1).default('/run/openvpn-ondemand/control.sock') }).prefault({}).describe('The socket that the command line speaks to'),
   gate: z.enum(['auto', 'iptables']).default('auto').describe('The firewall that is used'),
-  mark: markMask.default(0x00c00000),
+  mark: markMask.default(DEFAULT_MARK),
   log: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info').describe('The least severe level that is logged'),
   tunnels: z
     .record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/, 'is not a tunnel name (1 to 32 letters, digits, "_" or "-")'), tunnel)

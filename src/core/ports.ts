@@ -130,3 +130,18 @@ export interface ClockPort {
   /** Emits once at that time (at once if it has passed) and completes; unsubscribing ends the timer. */
   at(time: number): Observable<unknown>;
 }
+
+/** Structured logs: fields under a stable event name, then a sentence. pino's logger is one. */
+export interface LogPort {
+  debug(fields: LogFields, message: string): void;
+  info(fields: LogFields, message: string): void;
+  warn(fields: LogFields, message: string): void;
+  error(fields: LogFields, message: string): void;
+}
+
+export interface LogFields {
+  /** For example `link.connected`. */
+  readonly event: string;
+  readonly tunnel?: string;
+  readonly [field: string]: unknown;
+}

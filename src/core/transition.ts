@@ -115,8 +115,8 @@ function fromUp(tunnel: Tunnel, state: In<'up'>, event: TunnelEvent, context: Co
       return event.command === 'down' ? close(tunnel, state.connection, 'command', context) : stay(tunnel);
     case 'link-reconnecting':
       return reconnecting(tunnel, context);
-    case 'link-down':
-      return { tunnel: { ...tunnel, state: idle(context, 0) }, effects: HOLD };
+    case 'link-down': // refused credentials are not tried again by the next packet
+      return event.failure?.code === 'auth' ? fail(tunnel, 0, event.failure, [], context) : { tunnel: { ...tunnel, state: idle(context, 0) }, effects: HOLD };
     case 'link-up': // with other addresses, perhaps
       return { tunnel: { ...tunnel, state: { ...state, connection: connectionOf(event) } }, effects: [{ do: 'keep-addresses', addresses: event.addresses }] };
     default:

@@ -1,0 +1,29 @@
+import type { LastWake, Status, TunnelStatus } from '../control/api.js';
+
+/** One line a tunnel: what, why, what next. */
+export function statusText({ tunnels }: Status, now: number): string {
+  return tunnels.map((tunnel) => tunnelText(tunnel, now)).join('\n');
+}
+
+function tunnelText({ name, state, since, protect, held, lastWake, lastFailure }: TunnelStatus, now: number): string {
+  const age = durationText(now - Date.parse(since));
+  const parts = [`${name}: ${state} ${age}`];
+  if (state === 'idle') parts.push(`wakes on ${protect.join(', ')}`);
+  if (held.packets > 0) parts.push(`${held.packets} packets held, the oldest for ${durationText(held.oldestMs)}`);
+  if ((state === 'backoff' || state === 'locked') && lastFailure) parts.push(`refusing packets: ${lastFailure.detail}`);
+  if (lastWake) parts.push(`last wake ${wakeText(lastWake)}`);
+  return parts.join(' · ');
+}
+
+function wakeText({ packet, dialMs, released }: LastWake): string {
+  const cause = packet ? `${packet.source} → ${packet.destination} ${packet.protocol}${packet.destinationPort === undefined ? '' : `/${packet.destinationPort}`}` : 'by command';
+  const took = dialMs === undefined ? '' : ` (up in ${dialMs} ms, ${released ?? 0} released)`;
+  return `${cause}${took}`;
+}
+
+/** The largest unit that says enough: `250ms`, `14s`, `3m`, `2h`, `5d`. */
+export function durationText(ms: number): string {
+  const units = [['d', 86_400_000], ['h', 3_600_000], ['m', 60_000], ['s', 1000]] as const;
+  const unit = units.find(([, size]) => ms >= size);
+  return unit ? `${Math.floor(ms / unit[1])}${unit[0]}` : `${Math.max(0, Math.round(ms))}ms`;
+}

@@ -1,0 +1,60 @@
+import type { ErrorCode } from '../core/errors.js';
+import type { Gate, WakePacket } from '../core/ports.js';
+import type { State } from '../core/state.js';
+
+/** What `status --json` prints. Times are ISO 8601. */
+export interface Status {
+  readonly version: string;
+  readonly tunnels: readonly TunnelStatus[];
+}
+
+export interface TunnelStatus {
+  readonly name: string;
+  readonly state: State['at'];
+  readonly gate: Gate;
+  /** When this state began. */
+  readonly since: string;
+  readonly device: string;
+  readonly protect: readonly string[];
+  readonly held: { readonly packets: number; readonly oldestMs: number };
+  readonly counters: Counters;
+  readonly lastWake?: LastWake;
+  /** Why the last dial failed. */
+  readonly lastFailure?: { readonly at: string; readonly code: string; readonly detail: string };
+}
+
+/** Since the daemon's start. */
+export interface Counters {
+  readonly wakes: number;
+  readonly held: number;
+  readonly released: number;
+  readonly dropped: number;
+  readonly rejected: number;
+  readonly dialFailures: number;
+}
+
+export interface LastWake {
+  readonly at: string;
+  /** Absent if a command brought the tunnel up. */
+  readonly packet?: WakePacket;
+  readonly dialMs?: number;
+  readonly releaseMs?: number;
+  readonly released?: number;
+}
+
+/** One line of JSON from the client. */
+export type Request =
+  | { readonly command: 'status' }
+  | { readonly command: 'up' | 'down'; readonly tunnel: string };
+
+/** One line of JSON back. */
+export type Reply =
+  | { readonly ok: true; readonly data: unknown }
+  | { readonly ok: false; readonly error: { readonly code: ErrorCode; readonly message: string; readonly hint?: string; readonly place?: string } };
+
+/** What the daemon does for each request; resolves with the reply's data, rejects with a DaemonError. */
+export interface Handlers {
+  status(): Promise<Status>;
+  up(tunnel: string): Promise<void>;
+  down(tunnel: string): Promise<void>;
+}

@@ -1,0 +1,250 @@
+import { readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { Subject, type Subscription } from 'rxjs';
+import type { LinkEvent } from '../core/events.js';
+import { DaemonError, messageOf } from '../core/errors.js';
+import type { ClockPort, LinkPort, LogPort } from '../core/ports.js';
+import { readClientConfig, writeClientConfig, type ClientConfig } from './client-config.js';
+import { Resolver } from './resolve.js';
+import { Session, type SessionEvent } from './session.js';
+
+export interface OpenvpnOptions {
+  readonly name: string;
+  /** The client configuration (.ovpn). */
+  readonly config: string;
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly device: string;
+  /** Packet mark of OpenVPN's own socket. */
+  readonly mark: number;
+  readonly standby: 'cold' | 'warm';
+  /** `--inactive`; undefined: we watch ourselves. */
+  readonly inactiveMs?: number;
+  /** A folder of ours that nobody else can look into. */
+  readonly folder: string;
+}
+
+type Phase =
+  /** No process. */
+  | { readonly at: 'none' }
+  /** A process on its way to its first hold, or in a hold. */
+  | { readonly at: 'waiting'; readonly session: Session; readonly held: boolean }
+  | { readonly at: 'dialing' | 'connected'; readonly session: Session }
+  /** On its way back to a hold (warm standby). */
+  | { readonly at: 'resting'; readonly session: Session }
+  | { readonly at: 'ending'; readonly session: Session };
+
+/** Between the two SIGTERMs: the notice to the server is on its way. */
+const NOTIFY_MS = 100;
+
+/** An OpenVPN that this daemon starts, releases from hold, and ends (or lets wait in hold: warm). */
+export class OpenvpnLink implements LinkPort {
+  readonly #events$ = new Subject<LinkEvent>();
+  readonly events$ = this.#events$.asObservable();
+  readonly #options: OpenvpnOptions;
+  readonly #clock: ClockPort;
+  readonly #log: LogPort;
+  readonly #resolver = new Resolver();
+  readonly #text: string;
+  readonly #client: ClientConfig;
+  #phase: Phase = { at: 'none' };
+  /** Somebody wants the link up. */
+  #wanted = false;
+  /** Somebody waits for `link-down`. */
+  #owesDown = false;
+  #closed: (() => void) | undefined;
+  #timer: Subscription | undefined;
+  #sessions = 0;
+
+  private constructor(options: OpenvpnOptions, text: string, client: ClientConfig, clock: ClockPort, log: LogPort) {
+    this.#options = options;
+    this.#text = text;
+    this.#client = client;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** Reads the client configuration and looks its servers up. Rejects with CONFIG_UNREADABLE or CONFIG_INVALID. */
+  static async create(options: OpenvpnOptions, clock: ClockPort, log: LogPort): Promise<OpenvpnLink> {
+    const place = options.config;
+    const text = await readFile(place, 'utf8').catch((cause: unknown) => {
+      throw new DaemonError('CONFIG_UNREADABLE', `OpenVPN's configuration can't be read: ${messageOf(cause)}`, { cause, place, hint: 'name it with `openvpn.config`' });
+    });
+    const client = readClientConfig(text);
+    if (client.remotes.length === 0) throw new DaemonError('CONFIG_INVALID', 'has no `remote`: it is not the configuration of a client', { place });
+    if (client.conflicts.length > 0) log.warn({ event: 'link.options_ignored', tunnel: options.name, options: client.conflicts }, `ignored in ${place}, the daemon gives its own: ${client.conflicts.join(', ')}`);
+    const link = new OpenvpnLink(options, text, client, clock, log);
+    await link.#resolve();
+    return link;
+  }
+
+  /** Addresses of the servers, as far as they are known. */
+  get remotes(): readonly string[] {
+    return this.#client.remotes.flatMap(({ host }) => this.#resolver.known(host));
+  }
+
+  async start(): Promise<void> {
+    if (this.#options.standby === 'warm') this.#spawn();
+    return Promise.resolve();
+  }
+
+  dial(): void {
+    this.#wanted = true;
+    this.#owesDown = false;
+    const phase = this.#phase;
+    if (phase.at === 'none') this.#spawn();
+    else if (phase.at === 'waiting' && phase.held) this.#release(phase.session, 0);
+    else if (phase.at === 'ending') phase.session.stop(); // the notice to the server is sent: don't linger
+  }
+
+  stop(): void {
+    this.#wanted = false;
+    this.#owesDown = true;
+    const phase = this.#phase;
+    switch (phase.at) {
+      case 'none':
+        this.#down('stopped');
+        break;
+      case 'waiting':
+        if (this.#options.standby === 'warm' && phase.held) this.#down('in hold');
+        else this.#finish(phase.session);
+        break;
+      case 'dialing':
+      case 'connected':
+        if (this.#options.standby === 'warm') {
+          this.#phase = { at: 'resting', session: phase.session };
+          phase.session.restart();
+        } else {
+          this.#finish(phase.session);
+        }
+        break;
+      case 'resting':
+      case 'ending':
+        break;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#wanted = false;
+    this.#timer?.unsubscribe();
+    const phase = this.#phase;
+    if (phase.at !== 'none') {
+      const closed = new Promise<void>((resolve) => { this.#closed = resolve; });
+      this.#finish(phase.session);
+      await closed;
+    }
+    this.#events$.complete();
+  }
+
+  async #resolve(): Promise<void> {
+    for (const { host } of this.#client.remotes) {
+      await this.#resolver.resolve(host).catch((error: unknown) => {
+        this.#log.warn({ event: 'link.unresolved', tunnel: this.#options.name, host }, messageOf(error));
+      });
+    }
+  }
+
+  #spawn(): void {
+    const { program, config, device, folder, name } = this.#options;
+    this.#sessions += 1;
+    const socket = `${folder}/${name}.${this.#sessions}`;
+    const text = writeClientConfig(this.#text, (host) => this.#resolver.known(host));
+    const session = Session.start({ program, args: this.#args(socket), cwd: dirname(config), config: text, socket, device });
+    this.#phase = { at: 'waiting', session, held: false };
+    session.events$.subscribe((event) => { this.#see(session, event); });
+  }
+
+  #args(socket: string): string[] {
+    const { device, mark, args, inactiveMs } = this.#options;
+    const notify = this.#client.udp && !this.#client.exitNotify ? ['--explicit-exit-notify', '1'] : [];
+    const inactive = inactiveMs === undefined ? [] : ['--inactive', String(Math.max(1, Math.round(inactiveMs / 1000)))];
+    return [
+      '--config', 'stdin', '--dev', device, '--dev-type', this.#client.deviceType, '--mark', String(mark),
+      '--management', socket, 'unix', '--management-client', '--management-hold',
+      ...notify, ...inactive, ...args,
+    ];
+  }
+
+  #see(session: Session, event: SessionEvent): void {
+    const tunnel = this.#options.name;
+    switch (event.type) {
+      case 'log':
+        this.#log.debug({ event: 'openvpn.log', tunnel }, event.line);
+        break;
+      case 'held':
+        this.#held(session, event.waitSeconds);
+        break;
+      case 'connected':
+        if (this.#phase.at !== 'dialing' && this.#phase.at !== 'connected') break;
+        this.#phase = { at: 'connected', session };
+        this.#events$.next({ type: 'link-up', ...event.connection });
+        break;
+      case 'reconnecting':
+        if (this.#phase.at !== 'connected' && this.#phase.at !== 'dialing') break;
+        this.#phase = { at: 'dialing', session };
+        this.#events$.next({ type: 'link-reconnecting', reason: event.reason });
+        break;
+      case 'failed':
+        if (this.#phase.at === 'ending') break;
+        this.#finish(session);
+        if (this.#wanted) this.#events$.next({ type: 'link-down', reason: event.failure.code, failure: event.failure });
+        this.#wanted = false;
+        break;
+      case 'ended':
+        this.#ended(event);
+        break;
+    }
+  }
+
+  #held(session: Session, waitSeconds: number): void {
+    const phase = this.#phase;
+    if (phase.at === 'ending') return;
+    this.#phase = { at: 'waiting', session, held: true };
+    if (this.#wanted) this.#release(session, waitSeconds);
+    else if (this.#owesDown) this.#down('in hold');
+  }
+
+  /** Answers a hold once, after the time that OpenVPN itself would have waited. */
+  #release(session: Session, waitSeconds: number): void {
+    this.#timer?.unsubscribe();
+    const now = (): void => {
+      this.#phase = { at: 'dialing', session };
+      session.release();
+    };
+    if (waitSeconds === 0) now();
+    else this.#timer = this.#clock.at(this.#clock.now() + waitSeconds * 1000).subscribe(() => { if (this.#wanted && this.#phase.at === 'waiting') now(); });
+  }
+
+  #finish(session: Session): void {
+    this.#phase = { at: 'ending', session };
+    this.#timer?.unsubscribe();
+    session.stop();
+    // Lingering would only repeat the notice, and keep the device for a second.
+    this.#timer = this.#clock.at(this.#clock.now() + NOTIFY_MS).subscribe(() => { session.stop(); });
+  }
+
+  #ended({ reason, failure }: SessionEvent & { type: 'ended' }): void {
+    const before = this.#phase.at;
+    this.#timer?.unsubscribe();
+    this.#phase = { at: 'none' };
+    this.#log.info({ event: 'link.ended', tunnel: this.#options.name, reason }, `OpenVPN ended: ${reason}`);
+    if (this.#closed) {
+      this.#closed();
+    } else if (before === 'ending' && this.#wanted) {
+      this.#spawn();
+    } else if (before === 'ending' || before === 'resting' || before === 'connected') {
+      this.#down(reason);
+      if (this.#options.standby === 'warm' && before !== 'resting') this.#spawn();
+    } else if (this.#wanted) {
+      this.#wanted = false;
+      this.#events$.next({ type: 'link-down', reason, failure });
+    }
+  }
+
+  #down(reason: string): void {
+    if (!this.#owesDown && !this.#wanted) return;
+    this.#owesDown = false;
+    this.#wanted = false;
+    this.#events$.next({ type: 'link-down', reason });
+  }
+}

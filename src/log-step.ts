@@ -1,0 +1,34 @@
+import type { Step } from './core/join.js';
+import type { LogPort, WakePacket } from './core/ports.js';
+
+/** Logs what a person wants to know of a step: changes of state, and effects that failed. */
+export function logStep({ tunnel, event, before, after }: Step, log: LogPort): void {
+  if (event.type === 'effect-failed') log.error({ event: 'effect.failed', tunnel, effect: event.effect }, event.detail);
+  const from = before.state.at;
+  const to = after.state.at;
+  if (from === to) return;
+  const { lastWake } = after;
+  switch (to) {
+    case 'dialing':
+      log.info({ event: 'tunnel.dialing', tunnel, from, ...(lastWake?.packet ? { packet: lastWake.packet } : {}) }, `${tunnel}: dialing for ${lastWake?.packet ? packetText(lastWake.packet) : event.type}`);
+      break;
+    case 'up':
+      log.info({ event: 'tunnel.up', tunnel, from, dialMs: lastWake?.dialMs, releaseMs: lastWake?.releaseMs, released: lastWake?.released }, `${tunnel}: up, ${lastWake?.released ?? 0} packets released`);
+      break;
+    case 'draining':
+      log.info({ event: 'tunnel.draining', tunnel, from, cause: event.type }, `${tunnel}: going down`);
+      break;
+    case 'idle':
+      log.info({ event: 'tunnel.idle', tunnel, from, cause: event.type }, `${tunnel}: idle, the trap is set`);
+      break;
+    case 'backoff':
+    case 'locked':
+      log.warn({ event: `tunnel.${to}`, tunnel, from, code: after.lastFailure?.code, detail: after.lastFailure?.detail }, `${tunnel}: ${after.lastFailure?.detail ?? ''}; packets are refused`);
+      break;
+  }
+}
+
+/** `10.77.1.2 → 10.99.0.1 tcp/8080`. */
+export function packetText({ source, destination, protocol, destinationPort }: WakePacket): string {
+  return `${source} → ${destination} ${protocol}${destinationPort === undefined ? '' : `/${destinationPort}`}`;
+}

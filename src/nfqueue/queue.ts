@@ -1,0 +1,206 @@
+import { NfQueue, type PacketBatch } from 'node-nfqueue';
+import { Subject } from 'rxjs';
+import { DaemonError, messageOf } from '../core/errors.js';
+import type { QueueEvent } from '../core/events.js';
+import type { ClockPort, LogPort, Marks, QueuePort, QueueStats } from '../core/ports.js';
+import { HeldPackets } from './held.js';
+import { describePacket } from './packet.js';
+
+export interface HoldQueueOptions {
+  readonly tunnel: string;
+  /** NFQUEUE number. */
+  readonly num: number;
+  /** How many packets the kernel holds at most. */
+  readonly packets: number;
+  /** The tunnel device. */
+  readonly device: string;
+  readonly marks: Marks;
+  /** The answer to held packets is silence: they count as dropped. */
+  readonly silent: boolean;
+}
+
+/** Headers with options and extension headers fit; the kernel keeps the rest. */
+const COPY_BYTES = 128;
+/** Holds a burst of 20,000 packets while JavaScript is busy (copy range 128). */
+const RECEIVE_BUFFER_BYTES = 8 << 20;
+/** A tun device's queue is 500 packets and a server's socket buffer 212,992 bytes: so many at once, and then a pause. */
+const PACE = { chunk: 64, chunkBytes: 96 * 1024, intervalMs: 1.5 } as const;
+/** More than a flood can be chased: after this what arrives is accepted at once, though older packets may still wait. */
+const RELEASE_DEADLINE_MS = 2000;
+
+/** Holds the packets of one tunnel in the kernel and gives them their verdicts. */
+export class HoldQueue implements QueuePort {
+  readonly #events$ = new Subject<QueueEvent>();
+  readonly events$ = this.#events$.asObservable();
+  readonly #queue: NfQueue;
+  readonly #options: HoldQueueOptions;
+  readonly #clock: ClockPort;
+  readonly #log: LogPort;
+  readonly #held = new HeldPackets();
+  readonly #counters = { held: 0, released: 0, rejected: 0, silenced: 0, lost: 0 };
+  #mode: 'hold' | 'accept' | 'answer' = 'hold';
+  #releasing: AbortController | undefined;
+  #kernelDrops = 0;
+
+  private constructor(queue: NfQueue, options: HoldQueueOptions, clock: ClockPort, log: LogPort) {
+    this.#queue = queue;
+    this.#options = options;
+    this.#clock = clock;
+    this.#log = log;
+    queue.on('packets', (batch) => { this.#arrived(batch); });
+    queue.on('overflow', () => { this.#countDrops(); });
+    queue.on('flushed', ({ packets }) => { this.#flushed(packets); });
+    queue.on('warning', (warning) => { this.#warn('queue.warning', messageOf(warning)); });
+    queue.on('error', (error) => { this.#events$.next({ type: 'queue-failed', detail: messageOf(error) }); });
+  }
+
+  /** Binds the queue. Rejects with QUEUE_IN_USE, NOT_PERMITTED or QUEUE_FAILED. */
+  static async open(options: HoldQueueOptions, clock: ClockPort, log: LogPort): Promise<HoldQueue> {
+    try {
+      const queue = await NfQueue.open({ num: options.num, copy: COPY_BYTES, maxLength: options.packets, receiveBuffer: RECEIVE_BUFFER_BYTES, flags: { uidGid: true, gso: true } });
+      return new HoldQueue(queue, options, clock, log);
+    } catch (cause) {
+      throw queueError(cause, options);
+    }
+  }
+
+  hold(): void {
+    this.#mode = 'hold';
+    this.#releasing?.abort();
+    this.#releasing = undefined;
+  }
+
+  release(): void {
+    this.hold();
+    const releasing = new AbortController();
+    this.#releasing = releasing;
+    this.#releaseAll(releasing.signal).catch((error: unknown) => {
+      this.#events$.next({ type: 'queue-failed', detail: messageOf(error) });
+    });
+  }
+
+  async releaseLocal(): Promise<void> {
+    const ids = this.#held.filter(({ local, outDevice }) => local && outDevice === this.#options.device).map(({ id }) => id);
+    if (ids.length === 0) return;
+    this.#held.delete(ids);
+    // Without a mark: the route that they have is the one into the living tunnel.
+    const { sent, gone } = await this.#queue.release(ids, { verdict: 'accept', ...PACE });
+    this.#counters.released += sent;
+    this.#counters.lost += gone;
+  }
+
+  answer(): void {
+    this.hold();
+    this.#mode = 'answer';
+    for (const { mark, ids } of this.#held.runs()) {
+      this.#held.delete(ids);
+      this.#queue.verdicts(ids, { verdict: 'accept', mark: this.#marked(mark, this.#options.marks.reject) });
+      this.#answered(ids.length);
+    }
+  }
+
+  stats(): QueueStats {
+    this.#countDrops();
+    const { held, released, rejected, silenced, lost } = this.#counters;
+    const { oldest } = this.#held;
+    return { packets: this.#held.size, oldestMs: oldest ? Math.round(this.#clock.now() - oldest.heldAt) : 0, held, released, rejected, dropped: silenced + lost + this.#kernelDrops };
+  }
+
+  async close(): Promise<void> {
+    this.hold();
+    await this.#queue.close({ held: 'drop' });
+    this.#events$.complete();
+  }
+
+  #arrived(batch: PacketBatch): void {
+    this.#counters.held += batch.length;
+    if (this.#mode === 'hold') this.#keep(batch);
+    else this.#pass(batch, this.#mode);
+  }
+
+  #keep(batch: PacketBatch): void {
+    const heldAt = this.#clock.now();
+    let first;
+    for (const packet of batch) {
+      const local = packet.hook === 'output';
+      first ??= describePacket(packet);
+      this.#held.add({ id: packet.id, mark: packet.mark, local, outDevice: local ? packet.outDevice : undefined, heldAt });
+    }
+    if (first) this.#events$.next({ type: 'packets-held', count: batch.length, first });
+  }
+
+  /** Verdicts on arrival, one system call for neighbours with the same mark. */
+  #pass(batch: PacketBatch, mode: 'accept' | 'answer'): void {
+    const passing = new HeldPackets();
+    for (const { id, mark } of batch) passing.add({ id, mark, local: false, outDevice: undefined, heldAt: 0 });
+    const bits = mode === 'accept' ? this.#options.marks.release : this.#options.marks.reject;
+    for (const { mark, ids } of passing.runs()) this.#queue.verdicts(ids, { verdict: 'accept', mark: this.#marked(mark, bits) });
+    if (mode === 'accept') this.#counters.released += batch.length;
+    else this.#answered(batch.length);
+  }
+
+  async #releaseAll(signal: AbortSignal): Promise<void> {
+    const deadline = this.#clock.now() + RELEASE_DEADLINE_MS;
+    let released = 0;
+    // What arrives meanwhile is released behind what was there: nothing overtakes anything.
+    while (this.#held.size > 0 && !signal.aborted) {
+      if (this.#clock.now() > deadline) this.#mode = 'accept';
+      for (const { mark, ids } of this.#held.runs()) {
+        released += await this.#releaseRun(ids, mark, signal);
+        if (signal.aborted) return;
+      }
+    }
+    if (signal.aborted) return;
+    this.#mode = 'accept';
+    this.#releasing = undefined;
+    this.#countDrops();
+    this.#events$.next({ type: 'released', packets: released });
+  }
+
+  async #releaseRun(ids: readonly number[], mark: number, signal: AbortSignal): Promise<number> {
+    const { sent, gone, remaining } = await this.#queue.release(ids, { verdict: 'accept', mark: this.#marked(mark, this.#options.marks.release), ...PACE, signal });
+    this.#held.delete(remaining.length === 0 ? ids : ids.slice(0, ids.length - remaining.length));
+    this.#counters.released += sent;
+    if (gone > 0) this.#flushed(gone);
+    return sent;
+  }
+
+  #answered(packets: number): void {
+    if (this.#options.silent) this.#counters.silenced += packets;
+    else this.#counters.rejected += packets;
+  }
+
+  #flushed(packets: number): void {
+    this.#counters.lost += packets;
+    this.#warn('queue.flushed', `the kernel threw ${packets} held packets away (their device went, or somebody rebuilt the firewall)`);
+    this.#events$.next({ type: 'flushed', packets });
+  }
+
+  /** The kernel only counts what it throws away; it is told when somebody looks. */
+  #countDrops(): void {
+    const { queueDropped, userDropped } = this.#queue.stats().kernel ?? { queueDropped: 0, userDropped: 0 };
+    const more = queueDropped + userDropped - this.#kernelDrops;
+    if (more <= 0) return;
+    this.#kernelDrops += more;
+    this.#warn('queue.overflow', `${more} packets were dropped: more than ${this.#options.packets} (\`hold.packets\`) would have been held`);
+    this.#events$.next({ type: 'overflow', packets: more });
+  }
+
+  /** The packet's own mark with our bits in it. */
+  #marked(mark: number, bits: number): number {
+    return ((mark & ~this.#options.marks.mask) | bits) >>> 0;
+  }
+
+  #warn(event: string, message: string): void {
+    this.#log.warn({ event, tunnel: this.#options.tunnel }, message);
+  }
+}
+
+function queueError(cause: unknown, { num, tunnel }: HoldQueueOptions): DaemonError {
+  const code = (cause as { code?: unknown }).code;
+  const hint = (cause as { hint?: string }).hint;
+  const place = `tunnel ${tunnel}, queue ${num}`;
+  const details = { cause, place, ...(hint === undefined ? {} : { hint }) };
+  if (code === 'EBUSY') return new DaemonError('QUEUE_IN_USE', messageOf(cause), { ...details, hint: `${hint ?? 'another process has it'}; choose another number with \`queue\`` });
+  return new DaemonError(code === 'EPERM' ? 'NOT_PERMITTED' : 'QUEUE_FAILED', messageOf(cause), details);
+}

@@ -1,0 +1,86 @@
+import { describe, expect, it } from '@jest/globals';
+import { parseConfiguration } from '../../../src/config/load.js';
+import { DaemonError } from '../../../src/core/errors.js';
+
+const minimal = `tunnels:
+  office:
+    openvpn: {config: office.ovpn}
+    protect: [10.99.0.0/16, "fd00:99::/48"]
+`;
+
+const parse = (text: string) => parseConfiguration(text, '/etc/x/config.yaml');
+
+function problem(text: string): string {
+  try {
+    parse(text);
+  } catch (error) {
+    if (error instanceof DaemonError) return error.describe();
+    throw error;
+  }
+  throw new Error('it was accepted');
+}
+
+describe('the smallest configuration', () => {
+  it('has a default for everything else', () => {
+    expect(parse(minimal)).toEqual({
+      control: { socket: '/run/openvpn-ondemand/control.sock' },
+      gate: 'auto',
+      mark: 0x00c00000,
+      log: 'info',
+      tunnels: [{
+        name: 'office',
+        openvpn: { config: '/etc/x/office.ovpn', program: 'openvpn', args: [] },
+        protect: ['10.99.0.0/16', 'fd00:99::/48'],
+        exclude: [],
+        device: 'ovpn-office',
+        queue: 7500,
+        idle: 300_000,
+        standby: 'cold',
+        hold: { timeout: 30_000, packets: 1024 },
+        onFailure: 'reject',
+        backoff: { start: 2000, max: 600_000 },
+        linger: 200,
+      }],
+    });
+  });
+
+  it('leaves an absolute path as it is', () => {
+    expect(parse(minimal.replace('office.ovpn', '/srv/office.ovpn')).tunnels[0]?.openvpn.config).toBe('/srv/office.ovpn');
+  });
+
+  it.each([['idle: never', 'never'], ['idle: 90s', 90_000], ['idle: {after: 1.5h}', { after: 5_400_000, by: 'daemon' }], ['idle: {after: 1h, by: openvpn}', { after: 3_600_000, by: 'openvpn' }]])('reads %s', (line, idle) => {
+    expect(parse(`${minimal}    ${line}\n`).tunnels[0]?.idle).toEqual(idle);
+  });
+});
+
+describe('what is wrong is told with its line and the way out', () => {
+  it.each([
+    ['    idle: 5 mins', '5: tunnels.office.idle: "5 mins" is not a duration (try 5m)'],
+    ['    idle: 90', '5: tunnels.office.idle: is not a duration (like 5m), "never", or {after, by}'],
+    ['    hold: {timeout: soon}', '5: tunnels.office.hold.timeout: "soon" is not a duration (like 500ms, 5s, 5m, 1h)'],
+    ['    hold:\n      packets: 0', '6: tunnels.office.hold.packets: Too small'],
+    ['    standby: hot', '5: tunnels.office.standby: Invalid option: expected one of "cold"|"warm"'],
+    ['    dial: now', '5: tunnels.office.dial: is not an option here'],
+    ['    exclude: [10.99.1.1/24]', '5: tunnels.office.exclude.0: "10.99.1.1/24" has bits set behind its length (did you mean 10.99.1.0/24?)'],
+    ['    device: a/b', '5: tunnels.office.device: is not a device name'],
+    ['mark: 0x00500000', '5: mark: must have exactly two neighbouring bits set (like 0x00c00000)'],
+    ['  a-name-that-is-long: {openvpn: {config: a}, protect: [1.2.3.4]}', '5: tunnels.a-name-that-is-long: the device name "ovpn-a-name-that-is-long" is longer than 15 characters'],
+    ['  b: {openvpn: {config: a}, protect: [10.99.0.0/16]}', '5: tunnels.b.protect: 10.99.0.0/16 is protected by tunnel office, too'],
+    ['  b: {openvpn: {config: a}, protect: [1.2.3.4], queue: 7500}', '5: tunnels.b.queue: 7500 is the queue of tunnel office, too'],
+    ['  b: {openvpn: {config: a}, protect: []}', '5: tunnels.b.protect: names no prefix'],
+    ['  b: {openvpn: {}, protect: [1.2.3.4]}', '5: tunnels.b.openvpn.config: is missing'],
+    ['  "": {openvpn: {config: a}, protect: [1.2.3.4]}', '5: tunnels.: is not a tunnel name'],
+    ['  b: [', 'Flow sequence'],
+  ])('%s', (line, said) => {
+    expect(problem(`${minimal}${line}\n`)).toContain(said);
+  });
+
+  it('names every problem at once, in the order of the lines', () => {
+    const lines = problem(`${minimal}    idle: 5 mins\n    onFailure: explode\ngate: maybe\n`).split('\n');
+    expect(lines.map((line) => /config\.yaml:(\d+)/.exec(line)?.[1])).toEqual(['5', '6', '7']);
+  });
+
+  it.each(['', 'tunnels: {}', 'tunnels:', '[]', 'just words'])('an empty or strange document: %j', (text) => {
+    expect(problem(text)).toMatch(/^CONFIG_INVALID: \/etc\/x\/config\.yaml:1: /);
+  });
+});

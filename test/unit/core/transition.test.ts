@@ -1,0 +1,261 @@
+import { describe, expect, it } from '@jest/globals';
+import type { Effect, TunnelEvent } from '../../../src/core/events.js';
+import type { Policy } from '../../../src/core/policy.js';
+import type { State, Tunnel } from '../../../src/core/state.js';
+import { deadlineOf, transition } from '../../../src/core/transition.js';
+
+const policy: Policy = { idleMs: 8000, holdTimeoutMs: 30_000, lingerMs: 200, backoffStartMs: 2000, backoffMaxMs: 60_000 };
+const now = 100_000;
+const context = { now, policy, random: 0 };
+const connection = { device: 'ovpn-a', addresses: { ipv4: '10.8.0.2' } };
+const failure = { code: 'exit', detail: 'ended' } as const;
+const packet = { protocol: 'tcp', source: '10.77.1.2', destination: '10.99.0.1' };
+
+const states = {
+  'idle': { at: 'idle', since: 0, failures: 1 },
+  'dialing/connecting': { at: 'dialing', since: 0, failures: 1, phase: 'connecting' },
+  'dialing/releasing': { at: 'dialing', since: 0, failures: 1, phase: 'releasing', connection },
+  'dialing/opening': { at: 'dialing', since: 0, failures: 1, phase: 'opening', connection },
+  'up': { at: 'up', since: 0, connection, idle: { lastTrafficAt: now - 8000, nextCheckAt: now, packets: 7 } },
+  'draining/closing': { at: 'draining', since: 0, phase: 'closing', cause: 'idle', connection },
+  'draining/lingering': { at: 'draining', since: 0, phase: 'lingering', cause: 'idle', connection, until: now },
+  'draining/lingering by command': { at: 'draining', since: 0, phase: 'lingering', cause: 'command', connection, until: now },
+  'draining/stopping': { at: 'draining', since: 0, phase: 'stopping', cause: 'idle' },
+  'draining/stopping, wanted': { at: 'draining', since: 0, phase: 'stopping', cause: 'idle', redial: { at: now - 50, packet } },
+  'backoff': { at: 'backoff', since: 0, until: now, failures: 2, failure },
+  'locked': { at: 'locked', since: 0, failure: { code: 'auth', detail: 'refused' } },
+} satisfies Record<string, State>;
+
+const events = {
+  'packets-held': { type: 'packets-held', count: 3, first: packet },
+  'released': { type: 'released', packets: 3 },
+  'overflow': { type: 'overflow', packets: 1 },
+  'flushed': { type: 'flushed', packets: 1 },
+  'queue-failed': { type: 'queue-failed', detail: 'ENOBUFS' },
+  'link-up': { type: 'link-up', ...connection },
+  'link-reconnecting': { type: 'link-reconnecting', reason: 'ping-restart' },
+  'link-down': { type: 'link-down', reason: 'SIGTERM' },
+  'link-down, failed': { type: 'link-down', reason: 'exit', failure },
+  'link-down, refused': { type: 'link-down', reason: 'auth', failure: { code: 'auth', detail: 'refused' } },
+  'up': { type: 'command', command: 'up' },
+  'down': { type: 'command', command: 'down' },
+  'opened': { type: 'done', what: 'opened', held: 0 },
+  'closed': { type: 'done', what: 'closed', held: 0 },
+  'closed, 2 held': { type: 'done', what: 'closed', held: 2 },
+  'traffic': { type: 'traffic', packets: 8 },
+  'no traffic': { type: 'traffic', packets: 7 },
+  'gate failed': { type: 'effect-failed', effect: 'gate', detail: 'ipset' },
+  'other effect failed': { type: 'effect-failed', effect: 'catch-first', detail: 'ip' },
+  'clock': { type: 'clock' },
+} satisfies Record<string, TunnelEvent>;
+
+type StateName = keyof typeof states;
+type EventName = keyof typeof events;
+
+/** What is not in this table changes neither the state nor anything else. */
+const table: Record<StateName, Partial<Record<EventName, string>>> = {
+  'idle': {
+    'packets-held': 'dialing/connecting: dial',
+    'up': 'dialing/connecting: dial',
+    'closed, 2 held': 'dialing/connecting: dial',
+    'link-up': 'dialing/releasing: catch-first off, release',
+    'gate failed': 'backoff: answer',
+  },
+  'dialing/connecting': {
+    'link-up': 'dialing/releasing: catch-first off, release',
+    'link-down': 'backoff: gate reject, answer, catch-first off',
+    'link-down, failed': 'backoff: gate reject, answer, catch-first off',
+    'link-down, refused': 'locked: gate reject, answer, catch-first off',
+    'gate failed': 'backoff: gate reject, answer, stop-link, catch-first off',
+    'other effect failed': 'backoff: gate reject, answer, stop-link, catch-first off',
+    'clock': 'backoff: gate reject, answer, stop-link, catch-first off',
+    'down': 'draining/stopping: answer, hold, gate hold, stop-link',
+  },
+  'dialing/releasing': {
+    'released': 'dialing/opening: gate open, report opened',
+    'link-reconnecting': 'dialing/connecting: hold, gate hold, catch-first on',
+    'link-down': 'backoff: gate reject, answer, catch-first off',
+    'link-down, failed': 'backoff: gate reject, answer, catch-first off',
+    'link-down, refused': 'locked: gate reject, answer, catch-first off',
+    'gate failed': 'backoff: gate reject, answer, stop-link, catch-first off',
+    'other effect failed': 'backoff: gate reject, answer, stop-link, catch-first off',
+    'clock': 'backoff: gate reject, answer, stop-link, catch-first off',
+    'down': 'draining/stopping: answer, hold, gate hold, stop-link',
+  },
+  'dialing/opening': {
+    'opened': 'up: keep-addresses, read-counters',
+    'link-reconnecting': 'dialing/connecting: hold, gate hold, catch-first on',
+    'link-down': 'backoff: gate reject, answer, catch-first off',
+    'link-down, failed': 'backoff: gate reject, answer, catch-first off',
+    'link-down, refused': 'locked: gate reject, answer, catch-first off',
+    'gate failed': 'backoff: gate reject, answer, stop-link, catch-first off',
+    'other effect failed': 'backoff: gate reject, answer, stop-link, catch-first off',
+    'clock': 'backoff: gate reject, answer, stop-link, catch-first off',
+    'down': 'draining/stopping: answer, hold, gate hold, stop-link',
+  },
+  'up': {
+    'clock': 'up: read-counters',
+    'no traffic': 'draining/closing: hold, gate hold, catch-first on, release-local, report closed',
+    'down': 'draining/closing: hold, gate hold, catch-first on, release-local, report closed',
+    'link-reconnecting': 'dialing/connecting: hold, gate hold, catch-first on',
+    'link-up': 'up: keep-addresses',
+    'link-down': 'idle: hold, gate hold',
+    'link-down, failed': 'idle: hold, gate hold',
+    'link-down, refused': 'locked: gate reject, answer, catch-first off',
+  },
+  'draining/closing': {
+    'closed': 'draining/lingering',
+    'closed, 2 held': 'dialing/releasing: catch-first off, release',
+    'gate failed': 'draining/stopping: stop-link',
+    'other effect failed': 'draining/stopping: stop-link',
+    'clock': 'draining/stopping: stop-link',
+    'link-reconnecting': 'draining/stopping: stop-link',
+    'link-down': 'idle: hold, gate hold, catch-first off',
+    'link-down, failed': 'idle: hold, gate hold, catch-first off',
+    'link-down, refused': 'idle: hold, gate hold, catch-first off',
+  },
+  'draining/lingering': {
+    'packets-held': 'dialing/releasing: catch-first off, release',
+    'up': 'dialing/releasing: catch-first off, release',
+    'gate failed': 'draining/stopping: stop-link',
+    'other effect failed': 'draining/stopping: stop-link',
+    'clock': 'draining/stopping: stop-link',
+    'link-reconnecting': 'draining/stopping: stop-link',
+    'link-down': 'idle: catch-first off',
+    'link-down, failed': 'idle: catch-first off',
+    'link-down, refused': 'idle: catch-first off',
+  },
+  'draining/lingering by command': {
+    'gate failed': 'draining/stopping: stop-link',
+    'other effect failed': 'draining/stopping: stop-link',
+    'clock': 'draining/stopping: stop-link',
+    'link-reconnecting': 'draining/stopping: stop-link',
+    'link-down': 'idle: catch-first off',
+    'link-down, failed': 'idle: catch-first off',
+    'link-down, refused': 'idle: catch-first off',
+  },
+  'draining/stopping': {
+    'gate failed': 'draining/stopping: stop-link',
+    'other effect failed': 'draining/stopping: stop-link',
+    'clock': 'draining/stopping: stop-link',
+    'link-down': 'idle: catch-first off',
+    'link-down, failed': 'idle: catch-first off',
+    'link-down, refused': 'idle: catch-first off',
+  },
+  'draining/stopping, wanted': {
+    'gate failed': 'draining/stopping: stop-link',
+    'other effect failed': 'draining/stopping: stop-link',
+    'clock': 'draining/stopping: stop-link',
+    'link-down': 'dialing/connecting: catch-first off, dial',
+    'link-down, failed': 'dialing/connecting: catch-first off, dial',
+    'link-down, refused': 'dialing/connecting: catch-first off, dial',
+  },
+  'backoff': {
+    'clock': 'idle: hold, gate hold',
+    'up': 'dialing/connecting: hold, gate hold, dial',
+    'link-up': 'dialing/releasing: hold, gate hold, catch-first off, release',
+    'gate failed': 'backoff: answer',
+  },
+  'locked': {
+    'up': 'dialing/connecting: hold, gate hold, dial',
+    'link-up': 'dialing/releasing: hold, gate hold, catch-first off, release',
+    'gate failed': 'locked: answer',
+  },
+};
+
+const tunnelIn = (state: State): Tunnel => ({ state, wakes: 1, dialFailures: 0, lastWake: { at: now - 100, packet } });
+const place = (state: State): string => ('phase' in state ? `${state.at}/${state.phase}` : state.at);
+
+function effectText(effect: Effect): string {
+  switch (effect.do) {
+    case 'gate':
+      return `gate ${effect.gate}`;
+    case 'catch-first':
+      return `catch-first ${effect.on ? 'on' : 'off'}`;
+    case 'report':
+      return `report ${effect.what}`;
+    default:
+      return effect.do;
+  }
+}
+
+describe('every state and every event', () => {
+  const cases = Object.keys(states).flatMap((state) => Object.keys(events).map((event) => ({ state: state as StateName, event: event as EventName })));
+
+  it.each(cases)('$state on $event', ({ state, event }) => {
+    const before = tunnelIn(states[state]);
+    const { tunnel, effects } = transition(before, events[event], context);
+    const said = `${place(tunnel.state)}${effects.length > 0 ? `: ${effects.map(effectText).join(', ')}` : ''}`;
+    expect(said).toBe(table[state][event] ?? place(states[state]));
+  });
+});
+
+describe('what the machine remembers', () => {
+  const run = (tunnel: Tunnel, event: TunnelEvent, time = now): Tunnel => transition(tunnel, event, { ...context, now: time }).tunnel;
+
+  it('times a wake from its packet to the release', () => {
+    let tunnel = run({ state: states.idle, wakes: 0, dialFailures: 0 }, events['packets-held'], 1000);
+    tunnel = run(tunnel, events['link-up'], 1012);
+    tunnel = run(tunnel, { type: 'released', packets: 5 }, 1015);
+    expect(tunnel).toMatchObject({ wakes: 1, lastWake: { at: 1000, packet, dialMs: 12, releaseMs: 3, released: 5 } });
+  });
+
+  it('keeps the packet that came after an up command as the one that woke', () => {
+    const dialing = run({ state: states.idle, wakes: 0, dialFailures: 0 }, events.up);
+    expect(run(dialing, events['packets-held']).lastWake).toEqual({ at: now, packet });
+  });
+
+  it('doubles the back-off with every failure in a row, up to its bound, and forgets it when up', () => {
+    const untils = [1, 2, 3, 10].map((failures) => {
+      const { state } = run(tunnelIn({ at: 'dialing', since: 0, failures: failures - 1, phase: 'connecting' }), events['link-down, failed']);
+      return state.at === 'backoff' ? state.until - now : undefined;
+    });
+    expect(untils).toEqual([2000, 4000, 8000, 60_000]);
+    const up = run(tunnelIn(states['dialing/opening']), events.opened);
+    expect(run(up, events['link-down']).state).toMatchObject({ at: 'idle', failures: 0 });
+  });
+
+  it('spreads the back-off by up to a quarter', () => {
+    const { state } = transition(tunnelIn(states['dialing/connecting']), events['link-down, failed'], { ...context, random: 1 }).tunnel;
+    expect(state).toMatchObject({ until: now + 5000 });
+  });
+
+  it('counts traffic since the last reading as activity', () => {
+    const { state } = run(tunnelIn(states.up), events.traffic);
+    expect(state).toMatchObject({ at: 'up', idle: { lastTrafficAt: now, packets: 8, nextCheckAt: now + 1000 } });
+  });
+
+  it('reads the counters just when the idle time ends', () => {
+    const quiet: State = { ...states.up, idle: { lastTrafficAt: now - 7900, nextCheckAt: now, packets: 7 } };
+    expect(run(tunnelIn(quiet), events['no traffic']).state).toMatchObject({ idle: { nextCheckAt: now + 100, lastTrafficAt: now - 7900 } });
+  });
+
+  it('takes the first reading as the base, not as traffic', () => {
+    const fresh: State = { ...states.up, idle: { lastTrafficAt: now - 10, nextCheckAt: Infinity } };
+    expect(run(tunnelIn(fresh), events.traffic).state).toMatchObject({ idle: { lastTrafficAt: now - 10, packets: 8 } });
+  });
+
+  it('tells the packet that came while going down as what woke next', () => {
+    const draining = run(tunnelIn(states['draining/stopping']), events['packets-held'], now);
+    expect(draining.wakes).toBe(1);
+    expect(run(draining, events['link-down'], now + 30)).toMatchObject({ wakes: 2, lastWake: { at: now, packet } });
+  });
+});
+
+describe('deadlines', () => {
+  it('has none while idle or locked: no timer runs', () => {
+    expect(deadlineOf(states.idle, policy)).toBeUndefined();
+    expect(deadlineOf(states.locked, policy)).toBeUndefined();
+  });
+
+  it('bounds a dial by hold.timeout', () => {
+    expect(deadlineOf(states['dialing/connecting'], policy)).toBe(30_000);
+  });
+
+  it('does not watch where nobody asked for it', () => {
+    const never = { ...policy, idleMs: Infinity };
+    const up = transition(tunnelIn(states['dialing/opening']), events.opened, { ...context, policy: never }).tunnel;
+    const read = transition(up, events.traffic, { ...context, policy: never }).tunnel;
+    expect(deadlineOf(read.state, never)).toBeUndefined();
+  });
+});
