@@ -98,6 +98,10 @@ export class Daemon {
     return this.program.pid;
   }
 
+  get logFile(): string {
+    return this.program.logFile;
+  }
+
   /** Resolves when `status` answers; rejects with the log if the daemon ends before. */
   async answers(): Promise<void> {
     await until('the daemon has a control socket, or has ended', () => existsSync(this.socket) || !this.program.running);

@@ -69,6 +69,11 @@ export class Probe {
     return new Probe(await compiled, netns);
   }
 
+  /** The program's path. */
+  get binary(): string {
+    return this.#binary;
+  }
+
   connect(address: string, port: number, timeoutMs = defaultTimeoutMs): Promise<Answer> {
     return this.#run<Answer>('connect', address, port, timeoutMs);
   }

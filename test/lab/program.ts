@@ -72,6 +72,11 @@ export class Program {
     return this.#exit === undefined;
   }
 
+  /** The file that its standard error goes to. */
+  get logFile(): string {
+    return this.#files.err;
+  }
+
   /** What it has written to standard output so far. */
   get stdout(): string {
     return readFileSync(this.#files.out, 'utf8');

@@ -1,0 +1,61 @@
+/** Prints what happens, one line each, with the seconds since the start; in colour on a terminal only. */
+export class Timeline {
+  readonly #start = performance.now();
+  readonly #out: Output;
+  #silent = false;
+
+  constructor(out: Output = process.stdout) {
+    this.#out = out;
+  }
+
+  heading(text: string): void {
+    this.#line(this.#paint('bold', text));
+  }
+
+  /** A step begins. */
+  begins(title: string): void {
+    this.#line(`${this.#clock()}  ${this.#paint('bold', title)}`);
+  }
+
+  /** What the daemon told. */
+  event(text: string): void {
+    this.#line(`${this.#clock()}    ${this.#paint('dim', text)}`);
+  }
+
+  seen(text: string): void {
+    this.#line(`${this.#clock()}    ${this.#paint('green', '✓')} ${text}`);
+  }
+
+  missed(text: string): void {
+    this.#line(`${this.#clock()}    ${this.#paint('red', '✗')} ${text}`);
+  }
+
+  text(text: string): void {
+    this.#line(text);
+  }
+
+  /** Nothing is printed from now on. */
+  end(): void {
+    this.#silent = true;
+  }
+
+  #clock(): string {
+    return this.#paint('dim', `${((performance.now() - this.#start) / 1000).toFixed(3).padStart(8)} s`);
+  }
+
+  #line(text: string): void {
+    if (!this.#silent) this.#out.write(`${text}\n`);
+  }
+
+  #paint(style: keyof typeof styles, text: string): string {
+    return this.#out.isTTY === true && process.env['NO_COLOR'] === undefined ? `\u001b[${styles[style]}m${text}\u001b[0m` : text;
+  }
+}
+
+/** A stream that may be a terminal. */
+export interface Output {
+  readonly isTTY?: boolean;
+  write(text: string): unknown;
+}
+
+const styles = { bold: 1, dim: 2, green: 32, red: 31 } as const;

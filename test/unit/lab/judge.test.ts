@@ -1,0 +1,63 @@
+import { describe, expect, it } from '@jest/globals';
+import { counts, frameBytes } from '../../lab/capture.js';
+import { contextSwitches, parseQueues, withoutEmptyChains } from '../../lab/judge.js';
+import { sleep, until } from '../../lab/wait.js';
+
+describe('what tcpdump prints', () => {
+  it('has the length of the frame before that of the payload', () => {
+    expect(frameBytes('1763801234.567890 02:00:00:00:00:01 > 02:00:00:00:00:02, IPv4, length 98: 10.77.1.2 > 10.99.0.1: ICMP echo request, length 64')).toBe(98);
+  });
+
+  it('is refused when it has none', () => {
+    expect(() => frameBytes('tcpdump: something else')).toThrow('no frame length');
+  });
+
+  it('tells its counts in one line on a signal and in three at the end', () => {
+    const stderr = 'listening on wan0\ntcpdump: 12 packets captured, 13 packets received by filter, 1 packet dropped by kernel\n14 packets captured\n14 packets received by filter\n1 packet dropped by kernel\n';
+    expect(counts(stderr)).toEqual([{ captured: 12, received: 13, dropped: 1 }, { captured: 14, received: 14, dropped: 1 }]);
+  });
+});
+
+describe('the kernel\'s list of NFQUEUEs', () => {
+  it('is read by column', () => {
+    expect(parseQueues(' 7500  12345     3 2   128     4     5       99  1\n')).toEqual([{ queue: 7500, held: 3, queueDropped: 4, userDropped: 5, lastId: 99 }]);
+  });
+
+  it('may be empty', () => {
+    expect(parseQueues('')).toEqual([]);
+  });
+});
+
+describe('what is left of an nft ruleset', () => {
+  const empty = 'table ip raw {\n\tchain PREROUTING {\n\t\ttype filter hook prerouting priority raw; policy accept;\n\t}\n\n\tchain OUTPUT {\n\t\ttype filter hook output priority raw; policy accept;\n\t}\n}\n';
+
+  it('is nothing after tables that iptables has made and left empty', () => {
+    expect(withoutEmptyChains(empty).trim()).toBe('');
+  });
+
+  it('is a rule, a chain or a policy of somebody\'s', () => {
+    const rule = empty.replace('policy accept;\n\t}', 'policy accept;\n\t\tcounter drop\n\t}');
+    expect(withoutEmptyChains(rule)).toContain('counter drop');
+    expect(withoutEmptyChains('table ip raw {\n\tchain OURS {\n\t}\n}\n')).toContain('OURS');
+    expect(withoutEmptyChains(empty.replace('accept', 'drop'))).toContain('drop');
+  });
+});
+
+describe('context switches', () => {
+  it('are counted for a process that sleeps and wakes', async () => {
+    const before = contextSwitches(process.pid);
+    await sleep(20);
+    expect(contextSwitches(process.pid)).toBeGreaterThan(before);
+  });
+});
+
+describe('until', () => {
+  it('gives what was seen', async () => {
+    let looks = 0;
+    expect(await until('three looks', () => (looks += 1) === 3 && 'seen', { everyMs: 1 })).toBe('seen');
+  });
+
+  it('names what was not seen', async () => {
+    await expect(until('the impossible', () => false, { timeoutMs: 5, everyMs: 1 })).rejects.toThrow('not seen within 5 ms: the impossible');
+  });
+});
