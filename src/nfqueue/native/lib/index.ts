@@ -1,0 +1,14 @@
+export { PacketBatch } from './batch.js';
+export type { Conntrack, ConntrackState } from './conntrack.js';
+export { decodePacket } from './decode.js';
+export type { DecodedPacket, Ipv4Header, Ipv6Header, NetworkHeader } from './decode.js';
+export { NfQueueError } from './errors.js';
+export type { NfQueueErrorCode, QueueOwner } from './errors.js';
+export type { Flushed, KernelStats, Overflow, QueueStats } from './ledger.js';
+export type { CopyMode, OpenOptions, QueueFlags } from './options.js';
+export type { HookName, PacketSnapshot, PacketView, Vlan } from './packet.js';
+export { NfQueue } from './queue.js';
+export type { CloseOptions, NfQueueEvents } from './queue.js';
+export type { ReleaseOptions, ReleaseResult } from './release.js';
+export type { IcmpHeader, TcpHeader, TransportHeader, UdpHeader } from './transport.js';
+export type { PacketVerdictOptions, VerdictName, VerdictOptions } from './verdicts.js';

@@ -1,0 +1,350 @@
+import { EventEmitter } from 'node:events';
+import { PacketBatch } from './batch.js';
+import { NfQueueError, systemError } from './errors.js';
+import { Ledger, type Findings, type Flushed, type Overflow, type QueueStats } from './ledger.js';
+import { native, type Dispatch, type NativeQueue } from './native.js';
+import { resolveOptions, type OpenOptions, type Settings } from './options.js';
+import { explainOpenFailure } from './owner.js';
+import type { Frame } from './packet.js';
+import { RECORD_WORDS, REPLY_WORDS } from './records.js';
+import { paceOf, releasePaced, type ReleaseOptions, type ReleaseResult } from './release.js';
+import { Replies } from './replies.js';
+import { checkId, NO_MARK, toIds, verdictCode, verdictMark, verdictPayload, type PacketVerdictOptions, type VerdictOptions } from './verdicts.js';
+
+export interface NfQueueEvents {
+  packets: [batch: PacketBatch];
+  overflow: [overflow: Overflow];
+  flushed: [flushed: Flushed];
+  /** The queue is of no use any more, or a listener threw (ERR_LISTENER). */
+  error: [error: NfQueueError];
+  /** Something is not as it was asked for, but the queue goes on. */
+  warning: [warning: NfQueueError];
+  close: [];
+}
+
+export interface CloseOptions {
+  /** What becomes of packets that are held. Default `drop`, as when the process ends. */
+  readonly held?: 'accept' | 'drop' | undefined;
+}
+
+const ASK_ACK = 1;
+const ALLOW_BATCH = 2;
+const OVERFLOWED = 1;
+const FAILED = 2;
+/** How long a flush or a full queue stays unnoticed at most, while packets are held and nothing happens. */
+const WATCH_MS = 1000;
+
+type Listener = (this: NfQueue, batch: PacketBatch) => unknown;
+
+/**
+ * An NFQUEUE of the kernel: `NfQueue.open()`, listen to `packets`, give verdicts. A packet without a verdict is held, in
+ * order, until it has one or the queue is closed.
+ *
+ * Packets wait in the kernel until there is a listener. While nothing is held there is no timer, and the process sleeps.
+ */
+export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposable {
+  readonly num: number;
+  readonly #queue: NativeQueue;
+  readonly #frame: Frame;
+  readonly #batch: PacketBatch;
+  readonly #ledger: Ledger;
+  readonly #replies: Replies;
+  readonly #names = new Map<number, string | undefined>();
+  readonly #count = { packets: 0, bursts: 0, verdicts: 0, unknown: 0, gone: 0, overflows: 0, malformed: 0, listenerErrors: 0 };
+  #buffer: ArrayBuffer | undefined;
+  #watch: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  private constructor(settings: Settings, queue: NativeQueue, records: Uint32Array, replies: Uint32Array) {
+    super();
+    this.num = settings.num;
+    this.#queue = queue;
+    this.#frame = { records, bytes: new Uint8Array(0), live: false, deviceName: (index) => this.#deviceName(index) };
+    this.#batch = new PacketBatch(this.#frame);
+    this.#ledger = new Ledger(queue);
+    this.#replies = new Replies(replies);
+    // the event map names what the queue itself tells
+    (this as EventEmitter).on('newListener', (event: string | symbol) => {
+      if (event === 'packets') this.#start();
+    });
+    if (queue.receiveBuffer < settings.receiveBuffer) this.#warnOfBuffer(settings);
+  }
+
+  /**
+   * Binds a queue. Rejects with NfQueueError: EPERM (a capability is missing), EBUSY (another process has it; `owner`),
+   * EOPNOTSUPP (a flag that the kernel does not know), ERR_INVALID_ARGUMENT.
+   */
+  static async open(options: OpenOptions): Promise<NfQueue> {
+    const settings = resolveOptions(options);
+    const { num, copyRange, maxLength, receiveBuffer, flagBits, netns, slots, slotSize } = settings;
+    const records = new Uint32Array(slots * RECORD_WORDS);
+    const replies = new Uint32Array(slots * REPLY_WORDS);
+    const opened: { queue?: NfQueue } = {};
+    const dispatch: Dispatch = (...burst) => {
+      if (opened.queue !== undefined) opened.queue.#dispatch(...burst);
+    };
+    const words = Float64Array.of(num, copyRange, maxLength, receiveBuffer, flagBits, netns, slots, slotSize);
+    const result = native.open(words, dispatch, records, replies);
+    if ('errno' in result) throw await explainOpenFailure(result, settings);
+    opened.queue = new NfQueue(settings, result, records, replies);
+    return opened.queue;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Packets without a verdict, by own count. */
+  get held(): number {
+    return this.#closed ? 0 : this.#ledger.held;
+  }
+
+  /** Their ids, oldest first. */
+  heldIds(): Uint32Array {
+    this.#assertOpen();
+    const ids = new Uint32Array(native.heldCount(this.#queue));
+    return ids.subarray(0, native.heldIds(this.#queue, ids));
+  }
+
+  /** Settles one packet. False if it is not held (counted in `stats().unknown`): settled before, or never seen. */
+  verdict(id: number, options: PacketVerdictOptions): boolean {
+    checkId(id);
+    return this.#settled(native.verdict(this.#open(), id, verdictCode(options), verdictMark(options), verdictPayload(options)), 1) === 1;
+  }
+
+  /** Settles packets in the order given, many in one system call. Returns how many of them were held. */
+  verdicts(ids: Iterable<number>, options: VerdictOptions): number {
+    const list = toIds(ids);
+    return this.#settled(native.verdicts(this.#open(), list, ALLOW_BATCH, verdictCode(options), verdictMark(options)), list.length);
+  }
+
+  /** Settles everything up to `id`, in order, by one message: the kernel's batch verdict. Returns how many that were. */
+  verdictUpTo(id: number, options: VerdictOptions): number {
+    checkId(id);
+    const settled = this.#settled(native.verdictUpTo(this.#open(), id, verdictCode(options), verdictMark(options)), 1);
+    this.#ledger.settled();
+    return settled;
+  }
+
+  /**
+   * Settles packets in the order given at a pace that what is behind the queue can take: a tun device holds 500 packets.
+   * Where the ids are all that is held up to the last of them, the kernel's batch verdict is used.
+   */
+  async release(ids: Iterable<number>, options: ReleaseOptions): Promise<ReleaseResult> {
+    const [code, mark, pace] = [verdictCode(options), verdictMark(options), paceOf(options)];
+    const list = toIds(ids).slice();
+    this.#assertOpen();
+    this.#start();
+    const settle = (chunk: Uint32Array): Promise<number> => this.#settleChunk(chunk, code, mark);
+    return releasePaced({ settle, chunkEnd: (all, from, { chunk, chunkBytes }) => native.chunkEnd(this.#open(), all, from, chunk, chunkBytes) }, list, pace, options.signal);
+  }
+
+  /** Own counters and the kernel's; tells of a flush or an overflow that it finds. */
+  stats(): QueueStats {
+    const kernel = this.#closed ? undefined : this.#ledger.kernel();
+    if (kernel !== undefined) this.#tellLater(this.#ledger.compare(kernel));
+    return { ...this.#count, held: this.held, flushed: this.#ledger.flushed, receiveBuffer: this.#queue.receiveBuffer, kernel };
+  }
+
+  /** Lets the process live as long as the queue is open (the default). */
+  ref(): this {
+    if (!this.#closed) native.ref(this.#queue, 1);
+    return this;
+  }
+
+  /** Lets the process end although the queue is open. */
+  unref(): this {
+    if (!this.#closed) native.ref(this.#queue, 0);
+    return this;
+  }
+
+  /** Unbinds the queue. Again: does nothing. A release under way rejects with ERR_CLOSED. */
+  async close({ held = 'drop' }: CloseOptions = {}): Promise<void> {
+    if (this.#closed) return;
+    if (held === 'accept') this.#acceptAll();
+    this.#closed = true;
+    clearTimeout(this.#watch);
+    native.close(this.#queue);
+    this.#replies.fail(closedError());
+    // the loop lets go of the descriptor's handle in its next turn
+    await new Promise((resolve) => setImmediate(resolve));
+    this.emit('close');
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #open(): NativeQueue {
+    this.#assertOpen();
+    return this.#queue;
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw closedError();
+  }
+
+  #start(): void {
+    if (!this.#closed) native.start(this.#queue);
+  }
+
+  #acceptAll(): void {
+    // the kernel's last id covers what was not read yet
+    const last = this.#ledger.kernel()?.lastId ?? this.heldIds().at(-1);
+    if (last !== undefined) native.verdictAll(this.#queue, last, verdictCode({ verdict: 'accept' }), NO_MARK);
+  }
+
+  /** Counts what the addon says of verdicts; throws if the kernel did not take them. */
+  #settled(result: number, asked: number): number {
+    if (result < 0) throw systemError(-result, 'sendmsg', 'verdict not sent');
+    this.#count.verdicts += result;
+    if (result < asked) this.#count.unknown += asked - result;
+    return result;
+  }
+
+  async #settleChunk(ids: Uint32Array, code: number, mark: number): Promise<number> {
+    const queue = this.#open();
+    this.#tellLater(this.#ledger.compare());
+    // a batch verdict does not say which packets were not there any more
+    const flags = this.#ledger.uncertain ? ASK_ACK : ASK_ACK | ALLOW_BATCH;
+    const before = native.sequence(queue);
+    const settled = this.#settled(native.verdicts(queue, ids, flags, code, mark), ids.length);
+    if (settled === 0) return 0;
+    const first = (before + 1) >>> 0;
+    const last = native.sequence(queue);
+    const refused = await this.#replies.wait(first, last);
+    // a batch verdict is refused if it met no packet at all
+    return first === last && refused > 0 ? 0 : settled - refused;
+  }
+
+  #dispatch(packets: number, replies: number, flags: number, malformed: number, errno: number, buffer: ArrayBuffer): void {
+    if (buffer !== this.#buffer) {
+      this.#buffer = buffer;
+      this.#frame.bytes = new Uint8Array(buffer);
+    }
+    if (replies > 0) this.#takeReplies(replies);
+    if (packets > 0) this.#deliver(packets);
+    if (malformed > 0) this.#takeMalformed(malformed);
+    if ((flags & OVERFLOWED) !== 0) this.#overflowed();
+    if (errno !== 0) this.#takeErrno(errno, (flags & FAILED) !== 0);
+  }
+
+  #deliver(count: number): void {
+    this.#count.packets += count;
+    this.#count.bursts++;
+    if (this.#names.size > 0) this.#names.clear();
+    this.#frame.live = true;
+    try {
+      for (const listener of this.rawListeners('packets')) {
+        this.#batch.fill(count);
+        // a listener that threw gets those packets that it had not come to
+        while (!this.#call(listener) && this.#batch.skipTaken());
+      }
+    } finally {
+      this.#frame.live = false;
+    }
+    if (!this.#closed && this.#ledger.held > 0) this.#keepWatch();
+  }
+
+  /** False if the listener threw. */
+  #call(listener: Listener): boolean {
+    try {
+      const result = listener.call(this, this.#batch);
+      if (result instanceof Promise) result.catch((error: unknown) => { this.#listenerThrew('packets', error); });
+      return true;
+    } catch (error) {
+      this.#listenerThrew('packets', error);
+      return false;
+    }
+  }
+
+  #listenerThrew(event: string, cause: unknown): void {
+    this.#count.listenerErrors++;
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const error = new NfQueueError('ERR_LISTENER', `a listener of '${event}' threw: ${message}`, { cause, hint: 'packets that it did not settle are still held' });
+    if (this.listenerCount('error') > 0) this.emit('error', error);
+    else process.emitWarning(error);
+  }
+
+  #takeReplies(count: number): void {
+    const { gone, errors } = this.#replies.take(count);
+    this.#count.gone += gone;
+    const flushed = gone > 0 ? this.#ledger.refused(gone) : undefined;
+    this.#tell({ flushed, overflow: undefined });
+    for (const error of errors) this.#warn(error);
+  }
+
+  #takeMalformed(count: number): void {
+    this.#count.malformed += count;
+    this.#warn(new NfQueueError('ERR_MALFORMED', `${count} messages of the kernel could not be read`));
+  }
+
+  #overflowed(): void {
+    this.#count.overflows++;
+    this.#replies.giveUp();
+    if (this.#closed) return;
+    const { overflow, flushed } = this.#ledger.compare();
+    this.#tell({ overflow: overflow ?? { userDropped: 0, queueDropped: 0 }, flushed });
+  }
+
+  #takeErrno(errno: number, fatal: boolean): void {
+    const error = systemError(errno, fatal ? 'recvmmsg' : 'malloc', `queue ${this.num}`);
+    if (fatal) {
+      this.#replies.fail(error);
+      this.emit('error', error);
+    } else {
+      this.#warn(error);
+    }
+  }
+
+  #keepWatch(): void {
+    if (this.#watch !== undefined) return;
+    this.#watch = setTimeout(() => {
+      this.#watch = undefined;
+      this.#tell(this.#ledger.compare());
+      if (!this.#closed && this.#ledger.held > 0) this.#keepWatch();
+    }, WATCH_MS).unref();
+  }
+
+  #tellLater(findings: Findings): void {
+    if (findings.overflow !== undefined || findings.flushed !== undefined) queueMicrotask(() => { this.#tell(findings); });
+  }
+
+  #tell({ overflow, flushed }: Findings): void {
+    if (overflow !== undefined) this.#guarded('overflow', () => this.emit('overflow', overflow));
+    if (flushed !== undefined) this.#guarded('flushed', () => this.emit('flushed', flushed));
+  }
+
+  #guarded(event: string, emit: () => void): void {
+    try {
+      emit();
+    } catch (error) {
+      this.#listenerThrew(event, error);
+    }
+  }
+
+  #warn(warning: NfQueueError): void {
+    if (this.listenerCount('warning') === 0) process.emitWarning(warning);
+    else this.#guarded('warning', () => this.emit('warning', warning));
+  }
+
+  #warnOfBuffer({ receiveBuffer }: Settings): void {
+    const granted = this.#queue.receiveBuffer;
+    const warning = new NfQueueError('EPERM', `receive buffer of ${granted} bytes instead of ${receiveBuffer}`, {
+      errno: 1,
+      syscall: 'setsockopt(SO_RCVBUFFORCE)',
+      hint: 'raise net.core.rmem_max, or give the process CAP_NET_ADMIN outside of any user namespace',
+    });
+    setImmediate(() => { this.#warn(warning); });
+  }
+
+  #deviceName(index: number): string | undefined {
+    if (this.#closed) return undefined;
+    if (!this.#names.has(index)) this.#names.set(index, native.deviceName(this.#queue, index));
+    return this.#names.get(index);
+  }
+}
+
+function closedError(): NfQueueError {
+  return new NfQueueError('ERR_CLOSED', 'the queue is closed');
+}

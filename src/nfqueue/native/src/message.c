@@ -1,0 +1,73 @@
+#include "message.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "wire.h"
+
+enum { HEADERS = sizeof(struct wire_netlink) + sizeof(struct wire_nfgen) };
+
+void put_be32(uint8_t *to, uint32_t value) {
+  to[0] = (uint8_t)(value >> 24);
+  to[1] = (uint8_t)(value >> 16);
+  to[2] = (uint8_t)(value >> 8);
+  to[3] = (uint8_t)value;
+}
+
+void message_init(struct message *message, void *space, size_t capacity, uint16_t queue, uint32_t sequence) {
+  *message = (struct message){.space = space, .capacity = capacity, .queue = queue, .sequence = sequence};
+}
+
+int message_fits(const struct message *message, size_t size) {
+  return message->capacity - message->length >= HEADERS + size;
+}
+
+void message_begin(struct message *message, uint16_t type, uint16_t flags) {
+  struct wire_netlink header = {.type = type, .flags = flags, .sequence = ++message->sequence};
+  uint8_t *at = message->space + message->length;
+  message->start = message->length;
+  memcpy(at, &header, sizeof header);
+  at += sizeof header;
+  at[0] = 0; /* AF_UNSPEC */
+  at[1] = 0; /* NFNETLINK_V0 */
+  at[2] = (uint8_t)(message->queue >> 8);
+  at[3] = (uint8_t)message->queue;
+  message->length += HEADERS;
+}
+
+void message_put(struct message *message, uint16_t type, const void *data, size_t size) {
+  struct wire_attribute header = {.length = (uint16_t)(sizeof header + size), .type = type};
+  uint8_t *at = message->space + message->length;
+  size_t padded = WIRE_ALIGN(sizeof header + size);
+  memcpy(at, &header, sizeof header);
+  memcpy(at + sizeof header, data, size);
+  memset(at + sizeof header + size, 0, padded - sizeof header - size);
+  message->length += padded;
+}
+
+void message_put_be32(struct message *message, uint16_t type, uint32_t value) {
+  uint8_t bytes[4];
+  put_be32(bytes, value);
+  message_put(message, type, bytes, sizeof bytes);
+}
+
+void message_end(struct message *message) {
+  uint32_t length = (uint32_t)(message->length - message->start);
+  memcpy(message->space + message->start + offsetof(struct wire_netlink, length), &length, sizeof length);
+}
+
+void message_ask_ack(struct message *message) {
+  uint16_t flags = WIRE_F_REQUEST | WIRE_F_ACK;
+  memcpy(message->space + message->start + offsetof(struct wire_netlink, flags), &flags, sizeof flags);
+}
+
+int message_send(const struct message *message, int fd) {
+  struct wire_address kernel = {.family = AF_NETLINK};
+  struct iovec part = {.iov_base = message->space, .iov_len = message->length};
+  struct msghdr header = {.msg_name = &kernel, .msg_namelen = sizeof kernel, .msg_iov = &part, .msg_iovlen = 1};
+  ssize_t sent;
+  do sent = sendmsg(fd, &header, MSG_DONTWAIT);
+  while (sent < 0 && errno == EINTR);
+  return sent < 0 ? -1 : 0;
+}

@@ -1,0 +1,47 @@
+/* The netlink socket of one queue: made, configured, closed. No Node here. */
+#ifndef NFQUEUE_SOCKET_H
+#define NFQUEUE_SOCKET_H
+
+#include <stdint.h>
+
+struct nfq_settings {
+  uint16_t queue;
+  uint32_t copy_range; /* bytes; 0: packet headers of netfilter only, nothing of the packet */
+  uint32_t max_length; /* packets */
+  uint32_t receive_buffer; /* bytes */
+  uint32_t flags;      /* NFQA_CFG_F_* */
+  int netns;           /* descriptor of a network namespace, or -1 for this thread's */
+};
+
+/* What failed: the system call (or step), and errno. */
+struct nfq_failure {
+  const char *call;
+  int error;
+};
+
+struct nfq_socket {
+  int fd;
+  int statistics; /* /proc/net/netfilter/nfnetlink_queue of the socket's namespace, or -1 */
+  uint16_t queue;
+  uint32_t port;  /* netlink port id: how the kernel names the queue's owner */
+  uint32_t receive_buffer; /* bytes, as granted */
+  uint32_t sequence; /* of the last message sent */
+  int buffer_forced; /* 0 if only SO_RCVBUF was allowed, which the administrator limits */
+};
+
+/* 0, or -1 with `failure` filled in and nothing left open. */
+int nfq_socket_open(const struct nfq_settings *settings, struct nfq_socket *socket, struct nfq_failure *failure);
+
+/* Unbinds the queue at once (a copy of the descriptor in a child would keep it alive) and closes everything. */
+void nfq_socket_close(struct nfq_socket *socket);
+
+/*
+ * Opens /proc/thread-self/net/<name> as seen in a network namespace (-1: this thread's).
+ * The descriptor, or -1 with `failure` filled in.
+ */
+int nfq_proc_open(int netns, const char *name, struct nfq_failure *failure);
+
+/* Name of a network device in the socket's namespace, now. 0, or -1 if there is none. `name` holds 16 bytes. */
+int nfq_device_name(const struct nfq_socket *socket, uint32_t index, char *name);
+
+#endif
