@@ -35,7 +35,7 @@ type Phase =
   | { readonly at: 'ending'; readonly session: Session };
 
 /** Between the two SIGTERMs: the notice to the server is on its way. */
-const NOTIFY_MS = 100;
+const NOTIFY_MS = 50;
 
 /** An OpenVPN that this daemon starts, releases from hold, and ends (or lets wait in hold: warm). */
 export class OpenvpnLink implements LinkPort {

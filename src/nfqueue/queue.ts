@@ -24,7 +24,7 @@ const COPY_BYTES = 128;
 /** Holds a burst of 20,000 packets while JavaScript is busy (copy range 128). */
 const RECEIVE_BUFFER_BYTES = 8 << 20;
 /** A tun device's queue is 500 packets and a server's socket buffer 212,992 bytes: so many at once, and then a pause. */
-const PACE = { chunk: 64, chunkBytes: 96 * 1024, intervalMs: 1.5 } as const;
+const PACE = { chunk: 64, chunkBytes: 96 * 1024, intervalMs: 2 } as const;
 /** More than a flood can be chased: after this what arrives is accepted at once, though older packets may still wait. */
 const RELEASE_DEADLINE_MS = 2000;
 
@@ -159,7 +159,7 @@ export class HoldQueue implements QueuePort {
 
   async #releaseRun(ids: readonly number[], mark: number, signal: AbortSignal): Promise<number> {
     const { sent, gone, remaining } = await this.#queue.release(ids, { verdict: 'accept', mark: this.#marked(mark, this.#options.marks.release), ...PACE, signal });
-    this.#held.delete(remaining.length === 0 ? ids : ids.slice(0, ids.length - remaining.length));
+    this.#held.delete(ids.slice(0, ids.length - remaining));
     this.#counters.released += sent;
     if (gone > 0) this.#flushed(gone);
     return sent;
