@@ -1,0 +1,66 @@
+import type { Gate } from '../core/ports.js';
+import { anySet, gateSet, newSuffix, ownSet, remoteSet } from './names.js';
+import type { Entry } from './ownership.js';
+import { gates, type Plan } from './plan.js';
+import { formatAddress, formatNet, halves, type Family, type Net } from './prefix.js';
+
+interface NetSet {
+  readonly name: string;
+  readonly family: Family;
+  readonly lines: readonly { readonly net: Net; readonly match: boolean }[];
+}
+
+function netSets({ families, tunnels, any, remotes }: Plan): readonly NetSet[] {
+  const inFamily = (entries: readonly Entry[], family: Family): readonly Entry[] => entries.filter(({ net }) => net.family === family);
+  return [
+    ...tunnels.flatMap(({ id, families: own, entries }) => own.map((family) => ({ name: ownSet(id, family), family, lines: inFamily(entries, family) }))),
+    ...families.map((family) => ({ name: anySet(family), family, lines: inFamily(any, family) })),
+    ...families.map((family) => ({ name: remoteSet(family), family, lines: remotes.filter((net) => net.family === family).map((net) => ({ net, match: true })) })),
+  ];
+}
+
+/** The names of all sets of the plan. */
+export function setsOf(plan: Plan): readonly string[] {
+  return [...netSets(plan).map(({ name }) => name), ...plan.tunnels.flatMap(({ id }) => gates.map((gate) => gateSet(id, gate)))];
+}
+
+/**
+ * The input of `ipset restore` that brings all sets to the plan with every gate at `hold`. Sets that are there are
+ * filled beside and swapped, so that the rules of an earlier run never see one half full; `hold` is on before the
+ * other gates are off.
+ */
+export function renderSets(plan: Plan, existing: ReadonlySet<string>): string {
+  const lines: string[] = [];
+  for (const { name, family, lines: content } of netSets(plan)) {
+    const target = existing.has(name) ? `${name}${newSuffix}` : name;
+    if (existing.has(`${name}${newSuffix}`)) lines.push(`destroy ${name}${newSuffix}`);
+    // twice what is there, since a set cannot grow beyond it when something else adds to it
+    lines.push(`create ${target} hash:net family ${family === 4 ? 'inet' : 'inet6'} maxelem ${Math.max(65_536, 2 * content.length)}`);
+    for (const { net, match } of content) lines.push(...elements(net).map((element) => `add ${target} ${element}${match ? '' : ' nomatch'}`));
+    if (target !== name) lines.push(`swap ${target} ${name}`, `destroy ${target}`);
+  }
+  for (const { id, families } of plan.tunnels) {
+    for (const gate of gates) if (!existing.has(gateSet(id, gate))) lines.push(`create ${gateSet(id, gate)} list:set size 2`);
+    lines.push(...families.map((family) => `add ${gateSet(id, 'hold')} ${ownSet(id, family)} -exist`));
+    // one that lost its family: the line above has added what is planned, the rest has to go
+    const lost = ([4, 6] as const).filter((family) => !families.includes(family) && existing.has(ownSet(id, family)));
+    lines.push(...lost.map((family) => `del ${gateSet(id, 'hold')} ${ownSet(id, family)} -exist`));
+    lines.push(...gates.filter((gate) => gate !== 'hold').map((gate) => `flush ${gateSet(id, gate)}`));
+  }
+  return lines.map((line) => `${line}\n`).join('');
+}
+
+/** hash:net can't store a length of 0. */
+function elements(net: Net): readonly string[] {
+  return (net.length === 0 ? halves(net) : [net]).map((part) => (part.length === (part.family === 4 ? 32 : 128) ? formatAddress(part) : formatNet(part)));
+}
+
+/** The arguments of `ipset` that switch a gate: the list that is full changes places with an empty one, in one step. */
+export function swapArguments(id: string, from: Gate, to: Gate): readonly string[] {
+  return ['swap', gateSet(id, from), gateSet(id, to)];
+}
+
+/** Which gate is on, from the output of `ipset save`: the one list that is not empty. */
+export function parseGate(id: string, saved: string): Gate | undefined {
+  return gates.find((gate) => saved.split('\n').some((line) => line.startsWith(`add ${gateSet(id, gate)} `)));
+}

@@ -1,0 +1,155 @@
+import type { Addresses, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
+import { DaemonError } from '../core/errors.js';
+import type { Firewall } from './firewall.js';
+import { planOf, type Plan, type PlannedTunnel } from './plan.js';
+import { keptOf, type Routing } from './routing.js';
+
+export interface GateParts {
+  /** Chosen once; may look around for it. */
+  readonly firewall: () => Promise<Firewall>;
+  /** All backends that may have left something, the chosen one included. */
+  readonly everyFirewall: () => Promise<readonly Firewall[]>;
+  readonly routing: Routing;
+  readonly marks: Marks;
+  readonly closingTable: number;
+  readonly warn: (event: string, message: string) => void;
+}
+
+interface Current {
+  readonly planned: PlannedTunnel;
+  /** Undefined after a change that failed: then the kernel is asked. */
+  gate: Gate | undefined;
+  catchFirst: boolean;
+  addresses: Addresses;
+}
+
+/** The gate: a firewall and the routes that go with it, one change after the other. */
+export class NetfilterGate implements GatePort {
+  readonly #parts: GateParts;
+  #plan: Plan | undefined;
+  #current = new Map<string, Current>();
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: GateParts) {
+    this.#parts = parts;
+  }
+
+  install(tunnels: readonly GateTunnel[]): Promise<void> {
+    return this.#inTurn(async () => {
+      const { routing, marks, closingTable } = this.#parts;
+      const lans = await routing.lans(new Set(tunnels.map(({ device }) => device)));
+      const plan = planOf(tunnels, { marks, lans, closingTable });
+      const firewall = await this.#parts.firewall();
+      const found = await routing.found();
+      const before = await firewall.present();
+      if (before && this.#plan === undefined) this.#parts.warn('gate.taken_over', 'an earlier run left its guard behind: taken over without an open moment');
+      try {
+        await firewall.install(plan);
+        const kept = await routing.install(plan, found);
+        await this.#removeOthers(firewall);
+        this.#plan = plan;
+        this.#current = new Map(plan.tunnels.map((planned) => [planned.tunnel.name, { planned, gate: 'hold', catchFirst: false, addresses: kept.get(planned.tunnel.name) ?? {} }]));
+      } catch (error) {
+        // what an earlier run guards stays guarded; else nothing of a failed start remains
+        if (!before) await this.#removeAll([firewall]).catch(() => undefined);
+        throw error;
+      }
+    });
+  }
+
+  set(tunnel: string, gate: Gate): Promise<void> {
+    return this.#inTurn(async () => {
+      const current = this.#of(tunnel);
+      const firewall = await this.#parts.firewall();
+      const { planned, addresses } = current;
+      const from = current.gate ?? (await firewall.readGate(planned.id));
+      if (from === gate) return;
+      if (from === undefined) throw new DaemonError('FIREWALL_FAILED', `the gate of ${tunnel} is in no known state`, { hint: 'has something else changed our sets? a restart installs them anew' });
+      current.gate = undefined;
+      try {
+        if (gate === 'bypass') await this.#openRoutes(current);
+        await firewall.switchGate(planned.id, from, gate);
+        if (from === 'bypass') await this.#parts.routing.catching(planned, addresses, true);
+      } catch (error) {
+        if (gate === 'bypass') await this.#parts.routing.catching(planned, addresses, true).catch(() => undefined);
+        throw error;
+      }
+      current.gate = gate;
+    });
+  }
+
+  catchFirst(tunnel: string, on: boolean): Promise<void> {
+    return this.#inTurn(async () => {
+      const current = this.#of(tunnel);
+      if (current.catchFirst === on || (on && current.gate === 'bypass')) return;
+      await this.#parts.routing.catchFirst(current.planned, on);
+      current.catchFirst = on;
+    });
+  }
+
+  keepAddresses(tunnel: string, addresses: Addresses): Promise<void> {
+    return this.#inTurn(async () => {
+      const current = this.#of(tunnel);
+      const { families } = current.planned;
+      const before = current.addresses;
+      const given = keptOf(addresses).filter(({ family }) => families.includes(family));
+      const after: Addresses = { ...before, ...Object.fromEntries(given.map(({ family, address }) => [family === 4 ? 'ipv4' : 'ipv6', address])) };
+      if (after.ipv4 === before.ipv4 && after.ipv6 === before.ipv6) return;
+      const elsewhere = [...this.#current].filter(([name]) => name !== tunnel).flatMap(([, other]) => keptOf(other.addresses));
+      const inUse = new Set([...keptOf(after), ...elsewhere].map(({ address }) => address));
+      const unused = keptOf(before).filter(({ address }) => !inUse.has(address));
+      await this.#parts.routing.keep(current.planned, after, { catching: current.gate !== 'bypass', unused });
+      current.addresses = after;
+    });
+  }
+
+  counters(): Promise<ReadonlyMap<string, TrafficCounters>> {
+    return this.#inTurn(async () => (this.#plan === undefined ? new Map() : (await this.#parts.firewall()).counters(this.#plan)));
+  }
+
+  remove(): Promise<readonly string[]> {
+    return this.#inTurn(async () => {
+      this.#plan = undefined;
+      this.#current = new Map();
+      return this.#removeAll(await this.#parts.everyFirewall());
+    });
+  }
+
+  async #removeAll(firewalls: readonly Firewall[]): Promise<readonly string[]> {
+    const removed: string[] = [];
+    for (const firewall of firewalls) removed.push(...(await firewall.removeRules()));
+    removed.push(...(await this.#parts.routing.remove(await this.#parts.routing.found())));
+    for (const firewall of firewalls) removed.push(...(await firewall.removeGuard()));
+    return removed;
+  }
+
+  /** What an earlier run left in another backend goes when ours stands. */
+  async #removeOthers(chosen: Firewall): Promise<void> {
+    for (const firewall of await this.#parts.everyFirewall()) {
+      if (firewall.name === chosen.name) continue;
+      await firewall.removeRules();
+      await firewall.removeGuard();
+    }
+  }
+
+  /** Under `bypass` packets take whatever route there is without us. */
+  async #openRoutes(current: Current): Promise<void> {
+    const { routing } = this.#parts;
+    if (current.catchFirst) await routing.catchFirst(current.planned, false);
+    current.catchFirst = false;
+    await routing.catching(current.planned, current.addresses, false);
+  }
+
+  #of(tunnel: string): Current {
+    const current = this.#current.get(tunnel);
+    if (current === undefined) throw new DaemonError('TUNNEL_UNKNOWN', `the gate knows no tunnel "${tunnel}"`, { hint: this.#plan === undefined ? 'nothing is installed' : `there are: ${[...this.#current.keys()].join(', ')}` });
+    return current;
+  }
+
+  /** Changes never overlap, and one that failed does not stop the next. */
+  #inTurn<Result>(change: () => Promise<Result>): Promise<Result> {
+    const result = this.#last.then(change);
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+}

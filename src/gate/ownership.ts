@@ -1,0 +1,111 @@
+import type { GateTunnel } from '../core/ports.js';
+import { DaemonError } from '../core/errors.js';
+import { formatNet, parseNet, subtract, walkNested, type Net } from './prefix.js';
+
+/**
+ * Whose an address is: the most specific statement about it decides. A tunnel that protects it, a tunnel that
+ * excludes it (then the next one around decides), or an exemption that makes it nobody's.
+ */
+interface Statement {
+  readonly net: Net;
+  readonly says: { readonly protectedBy: string } | { readonly excludedBy: string } | { readonly exempt: 'lan' | 'special' };
+}
+
+/** Never anybody's, unless a tunnel protects a part of it by name: multicast, link-local, loopback, broadcast. */
+const specials = ['224.0.0.0/4', '255.255.255.255/32', '169.254.0.0/16', '127.0.0.0/8', 'ff00::/8', 'fe80::/10', '::1/128'].map(parseNet);
+
+/** One line of a set: what is inside matches, or (`match: false`) does not, unless a longer line says otherwise. */
+export interface Entry {
+  readonly net: Net;
+  readonly match: boolean;
+  /** Not matching since it is on a LAN of this host: the connected route is there and needs no room made for it. */
+  readonly lan: boolean;
+}
+
+interface Node {
+  readonly net: Net;
+  readonly statements: readonly Statement[];
+  readonly around: Node | undefined;
+  readonly owner: string | undefined;
+  readonly lan: boolean;
+}
+
+/** The whole address space of both families with its owners. */
+export class Ownership {
+  readonly #nodes: readonly Node[];
+
+  /** `lans` are the prefixes on link, exempt where they are strictly inside a protected one. Throws CONFIG_INVALID. */
+  constructor(tunnels: readonly GateTunnel[], lans: readonly Net[]) {
+    const merged = new Map<string, { net: Net; statements: Statement[] }>();
+    for (const statement of statementsOf(tunnels, lans)) {
+      const key = formatNet(statement.net);
+      const found = merged.get(key);
+      if (found === undefined) merged.set(key, { net: statement.net, statements: [statement] });
+      else found.statements.push(statement);
+    }
+    const nodes: Node[] = [];
+    walkNested<{ net: Net; statements: Statement[] }, Node>([...merged.values()], (item, around) => {
+      const node = { ...item, around, ...decide(item.statements, around) };
+      nodes.push(node);
+      return node;
+    });
+    this.#nodes = nodes;
+  }
+
+  /** The lines of a set that matches what is this tunnel's, or, without a name, anybody's. */
+  entries(tunnel?: string): readonly Entry[] {
+    const wanted = (node: Node): boolean => (tunnel === undefined ? node.owner !== undefined : node.owner === tunnel);
+    const matches = (node: Node | undefined): boolean => node !== undefined && wanted(node);
+    return this.#nodes.filter((node) => wanted(node) !== matches(node.around)).map((node) => ({ net: node.net, match: wanted(node), lan: node.lan }));
+  }
+}
+
+function statementsOf(tunnels: readonly GateTunnel[], lans: readonly Net[]): readonly Statement[] {
+  const owners = new Map<string, string>();
+  const statements: Statement[] = [...specials.map((net) => ({ net, says: { exempt: 'special' as const } })), ...lans.map((net) => ({ net, says: { exempt: 'lan' as const } }))];
+  for (const { name, protect, exclude } of tunnels) {
+    for (const text of protect) {
+      const net = parseNet(text);
+      const other = owners.get(formatNet(net));
+      if (other !== undefined && other !== name) {
+        throw new DaemonError('CONFIG_INVALID', `${formatNet(net)} is protected by both ${other} and ${name}`, { hint: 'of nested prefixes the longer one wins; equal ones need one owner' });
+      }
+      owners.set(formatNet(net), name);
+      statements.push({ net, says: { protectedBy: name } });
+    }
+    for (const text of exclude) statements.push({ net: parseNet(text), says: { excludedBy: name } });
+  }
+  return statements;
+}
+
+/** Walks from the most specific statements outwards. */
+function decide(statements: readonly Statement[], around: Node | undefined): { owner: string | undefined; lan: boolean } {
+  const excluding = new Set<string>();
+  for (let level: { statements: readonly Statement[]; around: Node | undefined } | undefined = { statements, around }; level !== undefined; level = level.around) {
+    for (const { says } of level.statements) if ('excludedBy' in says) excluding.add(says.excludedBy);
+    for (const { says } of level.statements) if ('protectedBy' in says && !excluding.has(says.protectedBy)) return { owner: says.protectedBy, lan: false };
+    for (const { says } of level.statements) if ('exempt' in says) return { owner: undefined, lan: says.exempt === 'lan' };
+  }
+  return { owner: undefined, lan: false };
+}
+
+/**
+ * The prefixes that a tunnel's catch routes in the main table must have: its matching entries without what other
+ * routes must be able to reach (what does not match, except LANs, and `remotes`). A default route needs no holes:
+ * every other route is longer, and the real default route has the better metric.
+ */
+export function catchPrefixes(entries: readonly Entry[], remotes: readonly Net[]): readonly Net[] {
+  const holes = new Map<Entry, Net[]>();
+  const found: Entry[] = [];
+  const items = [...entries.map((entry) => ({ net: entry.net, entry })), ...remotes.map((net) => ({ net, entry: undefined }))];
+  walkNested<{ net: Net; entry: Entry | undefined }, Entry | undefined>(items, ({ net, entry }, around) => {
+    if (entry?.match === true) {
+      holes.set(entry, []);
+      found.push(entry);
+      return entry;
+    }
+    if (entry?.lan !== true && around !== undefined) holes.get(around)?.push(net);
+    return entry === undefined ? around : undefined;
+  });
+  return found.flatMap((entry) => (entry.net.length === 0 ? [entry.net] : subtract(entry.net, holes.get(entry) ?? [])));
+}

@@ -1,0 +1,67 @@
+import type { GateTunnel, Gate, Marks } from '../core/ports.js';
+import { DaemonError } from '../core/errors.js';
+import { tunnelId } from './names.js';
+import { catchPrefixes, Ownership, type Entry } from './ownership.js';
+import { parseNet, type Family, type Net } from './prefix.js';
+import { rulesOf, type TableName, type Table } from './rules.js';
+
+/** A tunnel as the renderers see it. */
+export interface PlannedTunnel {
+  readonly tunnel: GateTunnel;
+  /** Short and unique: part of the names of its chains and sets. */
+  readonly id: string;
+  readonly families: readonly Family[];
+  /** The lines of its sets, both families. */
+  readonly entries: readonly Entry[];
+  /** Its catch routes in the main table. */
+  readonly routes: readonly Net[];
+  /** The routing table that `catchFirst` puts before the main one. */
+  readonly closingTable: number;
+}
+
+/** What the kernel is to have: the same data for every renderer. */
+export interface Plan {
+  readonly marks: Marks;
+  readonly families: readonly Family[];
+  readonly tunnels: readonly PlannedTunnel[];
+  /** The lines of the union: what is anybody's. */
+  readonly any: readonly Entry[];
+  /** The addresses of all OpenVPN servers. */
+  readonly remotes: readonly Net[];
+  readonly tables: ReadonlyMap<Family, Readonly<Record<TableName, Table>>>;
+}
+
+export interface PlanOptions {
+  readonly marks: Marks;
+  /** The prefixes that are on link, from the kernel's connected routes. */
+  readonly lans: readonly Net[];
+  /** The first of the routing tables of `catchFirst`, one per tunnel. */
+  readonly closingTable: number;
+}
+
+/** Pure: the same arguments, the same plan. Throws CONFIG_INVALID. */
+export function planOf(tunnels: readonly GateTunnel[], { marks, lans, closingTable }: PlanOptions): Plan {
+  const ownership = new Ownership(tunnels, lans);
+  const remotes = tunnels.flatMap((tunnel) => tunnel.remotes.map(parseNet));
+  const planned = tunnels.map((tunnel, index): PlannedTunnel => {
+    const entries = ownership.entries(tunnel.name);
+    const families = ([4, 6] as const).filter((family) => entries.some(({ net, match }) => match && net.family === family));
+    return { tunnel, id: tunnelId(tunnel.name), families, entries, routes: catchPrefixes(entries, remotes), closingTable: closingTable + index };
+  });
+  refuseTwins(planned);
+  const families = ([4, 6] as const).filter((family) => planned.some((tunnel) => tunnel.families.includes(family)));
+  const tables = new Map(families.map((family) => [family, rulesOf(family, planned.filter((tunnel) => tunnel.families.includes(family)), marks)]));
+  return { marks, families, tunnels: planned, any: ownership.entries(), remotes, tables };
+}
+
+function refuseTwins(tunnels: readonly PlannedTunnel[]): void {
+  const seen = new Map<string, string>();
+  for (const { id, tunnel } of tunnels) {
+    const other = seen.get(id);
+    if (other !== undefined) throw new DaemonError('CONFIG_INVALID', `the tunnels ${other} and ${tunnel.name} get the same identifier ${id}`, { hint: 'rename one of them' });
+    seen.set(id, tunnel.name);
+  }
+}
+
+/** All gates; exactly one of them is on. */
+export const gates: readonly Gate[] = ['hold', 'open', 'reject', 'bypass'];

@@ -1,0 +1,112 @@
+import { isIP } from 'node:net';
+import { DaemonError } from '../core/errors.js';
+
+export type Family = 4 | 6;
+
+/** A network: its family, the address as a number (host bits are 0) and the length in bits. */
+export interface Net {
+  readonly family: Family;
+  readonly bits: bigint;
+  readonly length: number;
+}
+
+const width = (family: Family): number => (family === 4 ? 32 : 128);
+
+/** The number of host bits. */
+const free = (net: Net): bigint => BigInt(width(net.family) - net.length);
+
+const lastOf = (net: Net): bigint => net.bits | ((1n << free(net)) - 1n);
+
+/** Reads `10.0.0.0/8`, `fd00::/48`, `10.0.0.1` (a single address); host bits are cleared. Throws CONFIG_INVALID. */
+export function parseNet(text: string): Net {
+  const [address = '', lengthText] = text.split('/', 2);
+  const family = isIP(address);
+  if (family !== 4 && family !== 6) throw new DaemonError('CONFIG_INVALID', `"${text}" is not an IP prefix`, { hint: 'write it like 10.99.0.0/16 or fd00:99::/48' });
+  const length = lengthText === undefined ? width(family) : /^\d{1,3}$/.test(lengthText) ? Number(lengthText) : NaN;
+  if (!(length <= width(family))) throw new DaemonError('CONFIG_INVALID', `"${text}" has no valid prefix length`, { hint: `0 to ${width(family)}` });
+  const bits = family === 4 ? bitsOf4(address) : bitsOf6(address);
+  const host = BigInt(width(family) - length);
+  return { family, bits: (bits >> host) << host, length };
+}
+
+function bitsOf4(address: string): bigint {
+  return address.split('.').reduce((sum, part) => (sum << 8n) | BigInt(part), 0n);
+}
+
+function bitsOf6(address: string): bigint {
+  const plain = (address.split('%', 1)[0] ?? '').replace(/\d+\.\d+\.\d+\.\d+$/, (dotted) => {
+    const bits = bitsOf4(dotted);
+    return `${(bits >> 16n).toString(16)}:${(bits & 0xffffn).toString(16)}`;
+  });
+  const [head = '', tail] = plain.split('::', 2);
+  const left = head === '' ? [] : head.split(':');
+  const right = tail === undefined || tail === '' ? [] : tail.split(':');
+  const groups = [...left, ...Array<string>(8 - left.length - right.length).fill('0'), ...right];
+  return groups.reduce((sum, group) => (sum << 16n) | BigInt(`0x${group}`), 0n);
+}
+
+/** Canonical text, always with the length: `10.0.0.0/8`, `fd00:99::/48` (RFC 5952). */
+export function formatNet(net: Net): string {
+  return `${formatAddress(net)}/${net.length}`;
+}
+
+export function formatAddress({ family, bits }: Net): string {
+  if (family === 4) return [24n, 16n, 8n, 0n].map((shift) => String((bits >> shift) & 0xffn)).join('.');
+  const groups = Array.from({ length: 8 }, (_, i) => ((bits >> BigInt(112 - 16 * i)) & 0xffffn).toString(16));
+  const longest = longestZeros(groups);
+  if (longest.count < 2) return groups.join(':');
+  return `${groups.slice(0, longest.start).join(':')}::${groups.slice(longest.start + longest.count).join(':')}`;
+}
+
+function longestZeros(groups: readonly string[]): { start: number; count: number } {
+  let best = { start: 0, count: 0 };
+  for (let start = 0; start < groups.length; start++) {
+    let count = 0;
+    while (groups[start + count] === '0') count++;
+    if (count > best.count) best = { start, count };
+  }
+  return best;
+}
+
+/** Whether every address of `inner` is in `outer` (equal networks included). */
+export function contains(outer: Net, inner: Net): boolean {
+  return outer.family === inner.family && outer.length <= inner.length && inner.bits >> free(outer) === outer.bits >> free(outer);
+}
+
+/** An order in which every network comes right before the networks inside it; for sorting. */
+export function byNesting(a: Net, b: Net): number {
+  if (a.family !== b.family) return a.family - b.family;
+  if (a.bits !== b.bits) return a.bits < b.bits ? -1 : 1;
+  return a.length - b.length;
+}
+
+/** The two halves of a network; the network itself if it is one address. */
+export function halves(net: Net): readonly Net[] {
+  if (net.length === width(net.family)) return [net];
+  const length = net.length + 1;
+  const upper = net.bits | (1n << BigInt(width(net.family) - length));
+  return [{ ...net, length }, { family: net.family, bits: upper, length }];
+}
+
+/** The fewest networks that together are `net` without `holes`, each of which is inside it. */
+export function subtract(net: Net, holes: readonly Net[]): readonly Net[] {
+  if (holes.length === 0) return [net];
+  if (holes.some((hole) => contains(hole, net))) return [];
+  return halves(net).flatMap((half) => subtract(half, holes.filter((hole) => hole.bits <= lastOf(half) && lastOf(hole) >= half.bits)));
+}
+
+/**
+ * Walks networks with their nearest enclosing one: `visit` is given every item in nesting order with what it returned
+ * for the nearest item around it. Linear after the sort, so that a hundred thousand prefixes are no trouble.
+ */
+export function walkNested<Item extends { readonly net: Net }, Result>(items: readonly Item[], visit: (item: Item, around: Result | undefined) => Result): void {
+  const open: { net: Net; result: Result }[] = [];
+  for (const item of [...items].sort((a, b) => byNesting(a.net, b.net))) {
+    let around = open.at(-1);
+    while (around !== undefined && !contains(around.net, item.net)) {
+      open.pop();
+      around = open.at(-1);
+    }
+    open.push({ net: item.net, result: visit(item, around?.result) });
+  }
+}

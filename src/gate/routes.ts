@@ -1,0 +1,165 @@
+import type { Addresses } from '../core/ports.js';
+import { addressLabel, loopNexthop, routeProtocol } from './names.js';
+import type { PlannedTunnel } from './plan.js';
+import { contains, formatAddress, formatNet, parseNet, type Family, type Net } from './prefix.js';
+
+/** One route of ours: `protect` prefixes to `lo`, or, in a closing table, `throw` for what is exempt. */
+export interface Route {
+  readonly family: Family;
+  readonly type: 'unicast' | 'throw';
+  readonly prefix: string;
+  readonly metric: number;
+  /** Undefined: the main table. */
+  readonly table: number | undefined;
+  readonly source: string | undefined;
+}
+
+export interface RoutingRule {
+  readonly family: Family;
+  readonly spec: string;
+}
+
+export interface KeptAddress {
+  readonly family: Family;
+  readonly address: string;
+}
+
+export interface FoundRouting {
+  readonly routes: readonly Route[];
+  readonly rules: readonly RoutingRule[];
+  readonly addresses: readonly KeptAddress[];
+  readonly nexthop: boolean;
+}
+
+/** Where our routes lead: `dev lo`, or a nexthop object that does. */
+export type Target = 'dev lo' | `nhid ${number}`;
+
+/** What follows `ip route replace`. */
+export function renderRoute(route: Route, target: Target): string {
+  const source = route.source === undefined ? '' : ` src ${route.source}`;
+  return (route.type === 'throw' ? nameRoute(route) : nameRoute(route).replace(' ', ` ${target} `)) + source;
+}
+
+/** What follows `ip route del`, and what tells two routes apart. */
+export function nameRoute({ type, prefix, metric, table }: Route): string {
+  const where = table === undefined ? '' : ` table ${table}`;
+  return `${type === 'throw' ? 'throw ' : ''}${prefix} metric ${metric}${where} proto ${routeProtocol}`;
+}
+
+interface JsonRoute {
+  readonly type?: string;
+  readonly dst: string;
+  readonly dev?: string;
+  readonly gateway?: string;
+  readonly protocol?: string;
+  readonly metric?: number;
+  readonly table?: string;
+  readonly prefsrc?: string;
+}
+
+interface JsonRule {
+  readonly priority: number;
+  readonly fwmark?: string;
+  readonly fwmask?: string;
+  readonly iif?: string;
+  readonly table?: string;
+  readonly protocol?: string;
+}
+
+interface JsonLink {
+  readonly addr_info?: readonly { readonly family?: string; readonly local?: string; readonly prefixlen?: number; readonly label?: string }[];
+}
+
+/** iproute2 prints nothing at all where there is nothing. */
+const listOf = (json: string): unknown => (json.trim() === '' ? [] : JSON.parse(json));
+
+/** `default`, `10.0.0.1` and `10.0.0.0/8` as a network. */
+const netOf = (destination: string, family: Family): Net => parseNet(destination === 'default' ? (family === 4 ? '0.0.0.0/0' : '::/0') : destination);
+
+/**
+ * The prefixes on link, from `ip -json -details route show table main`: those that the kernel made for an address of
+ * a device, and those that a router advertised as on link. Devices of tunnels don't count.
+ */
+export function parseLans(json: string, family: Family, tunnelDevices: ReadonlySet<string>): readonly Net[] {
+  return (listOf(json) as readonly JsonRoute[])
+    .filter(({ dst, gateway, protocol }) => dst !== 'default' && gateway === undefined && (protocol === 'kernel' || (family === 6 && protocol === 'ra')))
+    .filter(({ dev }) => dev !== undefined && dev !== 'lo' && !tunnelDevices.has(dev))
+    .map(({ dst }) => netOf(dst, family));
+}
+
+/** Our routes, from `ip -json -details route show table all proto 208`. */
+export function parseRoutes(json: string, family: Family): readonly Route[] {
+  return (listOf(json) as readonly JsonRoute[]).map(({ type, dst, metric, table, prefsrc }) => ({
+    family,
+    type: type === 'throw' ? 'throw' : 'unicast',
+    prefix: formatNet(netOf(dst, family)),
+    metric: metric ?? 0,
+    table: table === undefined || table === 'main' ? undefined : Number(table),
+    source: prefsrc,
+  }));
+}
+
+/** Whether our nexthop object is there, from `ip -json -details nexthop show`. */
+export function parseNexthops(json: string): boolean {
+  return (listOf(json) as readonly { readonly id: number; readonly protocol?: string }[]).some(({ id, protocol }) => id === loopNexthop && protocol === String(routeProtocol));
+}
+
+/** Our rules, from `ip -json rule show`. */
+export function parseRules(json: string, family: Family): readonly RoutingRule[] {
+  return (listOf(json) as readonly JsonRule[])
+    .filter(({ protocol }) => protocol === String(routeProtocol))
+    .map(({ priority, fwmark, fwmask, iif, table }) => {
+      const selector = [...(iif === undefined ? [] : ['iif', iif]), ...(fwmark === undefined ? [] : ['fwmark', `${fwmark}/${fwmask ?? '0xffffffff'}`])];
+      return { family, spec: ['pref', String(priority), ...selector, ...(table === undefined ? [] : ['lookup', table]), 'protocol', String(routeProtocol)].join(' ') };
+    });
+}
+
+/** The addresses on `lo` that we keep, from `ip -json addr show dev lo`: by label, or as the source of a route of ours. */
+export function parseKept(json: string, routes: readonly Route[]): readonly KeptAddress[] {
+  const sources = new Set(routes.map(({ source }) => source));
+  return (listOf(json) as readonly JsonLink[])
+    .flatMap(({ addr_info: infos }) => infos ?? [])
+    .flatMap(({ family, local, prefixlen, label }): KeptAddress[] => {
+      if (local === undefined) return [];
+      if (family === 'inet') return label === addressLabel ? [{ family: 4, address: local }] : [];
+      return prefixlen === 128 && sources.has(local) ? [{ family: 6, address: local }] : [];
+    });
+}
+
+/** All addresses on `lo`, ours or not. */
+export function parseLoopback(json: string): ReadonlySet<string> {
+  return new Set((listOf(json) as readonly JsonLink[]).flatMap(({ addr_info: infos }) => (infos ?? []).flatMap(({ local }) => (local === undefined ? [] : [local]))));
+}
+
+const sourceOf = (addresses: Addresses, family: Family): string | undefined => (family === 4 ? addresses.ipv4 : addresses.ipv6);
+
+/** The catch routes of a tunnel in the main table. */
+export function catchRoutes({ routes }: PlannedTunnel, metric: number, addresses: Addresses): readonly Route[] {
+  return routes.map((net) => ({ family: net.family, type: 'unicast', prefix: formatNet(net), metric, table: undefined, source: sourceOf(addresses, net.family) }));
+}
+
+/** The table that `catchFirst` puts first: what is protected goes to `lo`, what is exempt goes on to the next table. */
+export function closingRoutes({ entries, tunnel, closingTable: table }: PlannedTunnel, metric: number, addresses: Addresses): readonly Route[] {
+  const listed = new Set(entries.map(({ net }) => formatNet(net)));
+  const remotes = tunnel.remotes.map(parseNet).filter((net) => entries.some((entry) => contains(entry.net, net)) && !listed.has(formatNet(net)));
+  const own = entries.map(({ net, match }): Route => ({ family: net.family, type: match ? 'unicast' : 'throw', prefix: formatNet(net), metric, table, source: match ? sourceOf(addresses, net.family) : undefined }));
+  return [...own, ...remotes.map((net): Route => ({ family: net.family, type: 'throw', prefix: formatNet(net), metric, table, source: undefined }))];
+}
+
+/**
+ * The rule of `catchFirst`, as what follows `ip rule add` or `del`. Only what this host sends for the first time: a
+ * packet that we released carries a mark, and OpenVPN's transport another, and both go by the real routes.
+ */
+export function closingRule({ closingTable }: PlannedTunnel, mask: number, priority: number): string {
+  return `pref ${priority} iif lo fwmark 0x0/0x${mask.toString(16)} lookup ${closingTable} protocol ${routeProtocol}`;
+}
+
+/** An address on `lo`, as what follows `ip addr replace`. The IPv6 one is deprecated: never chosen but by our routes. */
+export function renderKept({ family, address }: KeptAddress): string {
+  return family === 4 ? `${address}/32 dev lo label ${addressLabel}` : `${address}/128 dev lo nodad preferred_lft 0`;
+}
+
+/** The canonical text of an address, for comparisons with what the kernel prints. */
+export function canonicalAddress(address: string): string {
+  return formatAddress(parseNet(address));
+}

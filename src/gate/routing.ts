@@ -1,0 +1,183 @@
+import type { Addresses } from '../core/ports.js';
+import { DaemonError } from '../core/errors.js';
+import { loopNexthop, routeProtocol } from './names.js';
+import type { Plan, PlannedTunnel } from './plan.js';
+import type { Family, Net } from './prefix.js';
+import { canonicalAddress, catchRoutes, closingRoutes, closingRule, nameRoute, parseKept, parseLans, parseLoopback, parseNexthops, parseRoutes, parseRules, renderKept, renderRoute, type FoundRouting, type KeptAddress, type Route, type Target } from './routes.js';
+import type { Runner } from './runner.js';
+
+export interface RoutingOptions {
+  readonly metric: number;
+  /** The priority of the rules of `catchFirst`. */
+  readonly priority: number;
+  readonly mask: number;
+  readonly warn: (event: string, message: string) => void;
+}
+
+const families: readonly Family[] = [4, 6];
+
+/** The catch routes, the kept addresses and the rules of `catchFirst`: what `ip` does for the gate. */
+export class Routing {
+  readonly #run: Runner;
+  readonly #options: RoutingOptions;
+  /** Addresses on `lo` that somebody else put there: used, never removed. */
+  #foreign: ReadonlySet<string> = new Set();
+  #target6: Target = 'dev lo';
+
+  constructor(run: Runner, options: RoutingOptions) {
+    this.#run = run;
+    this.#options = options;
+  }
+
+  /** The prefixes on link. */
+  async lans(tunnelDevices: ReadonlySet<string>): Promise<readonly Net[]> {
+    const found = await Promise.all(families.map(async (family) => parseLans(await this.#show(family, 'route', 'show', 'table', 'main'), family, tunnelDevices)));
+    return found.flat();
+  }
+
+  /** Everything of ours that the kernel has. */
+  async found(): Promise<FoundRouting> {
+    const [routes, rules, loopback, nexthops] = await Promise.all([
+      Promise.all(families.map(async (family) => parseRoutes(await this.#show(family, 'route', 'show', 'table', 'all', 'proto', String(routeProtocol)), family))),
+      Promise.all(families.map(async (family) => parseRules(await this.#show(family, 'rule', 'show'), family))),
+      this.#run('ip', ['-json', 'addr', 'show', 'dev', 'lo']),
+      this.#nexthops(),
+    ]);
+    const addresses = parseKept(loopback, routes.flat());
+    const kept = new Set(addresses.map(({ address }) => address));
+    this.#foreign = new Set([...parseLoopback(loopback)].filter((address) => !kept.has(address)));
+    return { routes: routes.flat(), rules: rules.flat(), addresses, nexthop: parseNexthops(nexthops) };
+  }
+
+  /**
+   * Brings routes and addresses to the plan, with `catchFirst` off everywhere. The addresses that an earlier run kept
+   * are kept for the tunnels whose routes name them; resolves with those.
+   */
+  async install(plan: Plan, found: FoundRouting): Promise<ReadonlyMap<string, Addresses>> {
+    this.#target6 = plan.families.includes(6) ? await this.#nexthop() : 'dev lo';
+    const kept = new Map(plan.tunnels.map((tunnel) => [tunnel.tunnel.name, earlierAddresses(tunnel, found)]));
+    const wanted = plan.tunnels.flatMap((tunnel) => this.#routes(tunnel, kept.get(tunnel.tunnel.name) ?? {}, true));
+    const keys = new Set(wanted.map((route) => key(route)));
+    const inUse = new Set([...kept.values()].flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6]));
+    await this.#apply((family) => [
+      ...found.rules.filter((rule) => rule.family === family).map(({ spec }) => `rule del ${spec}`),
+      ...inFamily(wanted, family).map((route) => `route replace ${renderRoute(route, this.#target(family))}`),
+      ...inFamily(found.routes, family).filter((route) => !keys.has(key(route))).map((route) => `route del ${nameRoute(route)}`),
+      ...inFamily(found.addresses, family).filter(({ address }) => !inUse.has(address)).map(dropAddress),
+    ]);
+    return kept;
+  }
+
+  /** Removes what was found; resolves with a line for each. */
+  async remove(found: FoundRouting): Promise<readonly string[]> {
+    const lines = (family: Family): readonly string[] => [
+      ...inFamily(found.rules, family).map(({ spec }) => `rule del ${spec}`),
+      ...inFamily(found.routes, family).map((route) => `route del ${nameRoute(route)}`),
+      ...inFamily(found.addresses, family).map(dropAddress),
+      ...(found.nexthop && family === 6 ? [`nexthop del id ${loopNexthop}`] : []),
+    ];
+    await this.#apply(lines);
+    return families.flatMap((family) => lines(family).map((line) => `ip -${family} ${line.replace(' del ', ' ')}`));
+  }
+
+  /** The catch routes of one tunnel: there, or not. */
+  async catching(tunnel: PlannedTunnel, addresses: Addresses, on: boolean): Promise<void> {
+    const routes = catchRoutes(tunnel, this.#options.metric, addresses);
+    if (on) {
+      await this.#apply((family) => inFamily(routes, family).map((route) => `route replace ${renderRoute(route, this.#target(family))}`));
+      return;
+    }
+    const keys = new Set(routes.map((route) => key(route)));
+    const { routes: present } = await this.found();
+    await this.#apply((family) => inFamily(present, family).filter((route) => keys.has(key(route))).map((route) => `route del ${nameRoute(route)}`));
+  }
+
+  /** The rules that put the tunnel's closing table before the main one, both families or none. */
+  async catchFirst(tunnel: PlannedTunnel, on: boolean): Promise<void> {
+    const done: Family[] = [];
+    const spec = closingRule(tunnel, this.#options.mask, this.#options.priority);
+    const change = (family: Family, verb: 'add' | 'del'): Promise<string> => this.#run('ip', [`-${family}`, 'rule', verb, ...spec.split(' ')]);
+    try {
+      for (const family of tunnel.families) {
+        await change(family, on ? 'add' : 'del');
+        done.push(family);
+      }
+    } catch (error) {
+      await Promise.allSettled(done.map((family) => change(family, on ? 'del' : 'add')));
+      throw error;
+    }
+  }
+
+  /** Puts the addresses on `lo` and into the routes, then takes away those that are not used any more. */
+  async keep(tunnel: PlannedTunnel, addresses: Addresses, options: { readonly catching: boolean; readonly unused: readonly KeptAddress[] }): Promise<void> {
+    const routes = this.#routes(tunnel, addresses, options.catching);
+    const kept = keptOf(addresses).filter(({ address }) => !this.#foreign.has(address));
+    await this.#apply((family) => [
+      ...inFamily(kept, family).map((address) => `addr replace ${renderKept(address)}`),
+      ...inFamily(routes, family).filter(({ source }) => source !== undefined).map((route) => `route replace ${renderRoute(route, this.#target(family))}`),
+      ...inFamily(options.unused, family).filter(({ address }) => !this.#foreign.has(address)).map(dropAddress),
+    ]);
+  }
+
+  #routes(tunnel: PlannedTunnel, addresses: Addresses, catching: boolean): readonly Route[] {
+    const { metric } = this.#options;
+    return [...(catching ? catchRoutes(tunnel, metric, addresses) : []), ...closingRoutes(tunnel, metric, addresses)];
+  }
+
+  /** IPv6 routes that can be forwarded to `lo`; older kernels (before 5.3) have only those that can't. */
+  async #nexthop(): Promise<Target> {
+    try {
+      await this.#run('ip', ['-6', 'nexthop', 'replace', 'id', String(loopNexthop), 'dev', 'lo', 'protocol', String(routeProtocol)]);
+      return `nhid ${loopNexthop}`;
+    } catch (error) {
+      if (!(error instanceof DaemonError && error.code === 'ROUTE_FAILED')) throw error;
+      this.#options.warn('gate.no_nexthop', 'this kernel has no nexthop objects: forwarded IPv6 packets are dropped instead of answered while the tunnel is down');
+      return 'dev lo';
+    }
+  }
+
+  async #nexthops(): Promise<string> {
+    try {
+      return await this.#run('ip', ['-json', '-details', 'nexthop', 'show']);
+    } catch (error) {
+      if (error instanceof DaemonError && error.code === 'ROUTE_FAILED') return '';
+      throw error;
+    }
+  }
+
+  #target(family: Family): Target {
+    return family === 6 ? this.#target6 : 'dev lo';
+  }
+
+  #show(family: Family, ...args: readonly string[]): Promise<string> {
+    return this.#run('ip', ['-json', '-details', `-${family}`, ...args]);
+  }
+
+  async #apply(linesOf: (family: Family) => readonly string[]): Promise<void> {
+    for (const family of families) {
+      const lines = linesOf(family);
+      if (lines.length > 0) await this.#run('ip', [`-${family}`, '-batch', '-'], lines.map((line) => `${line}\n`).join(''));
+    }
+  }
+}
+
+const key = (route: Route): string => `${route.family} ${nameRoute(route)}`;
+
+function inFamily<Item extends { readonly family: Family }>(items: readonly Item[], family: Family): readonly Item[] {
+  return items.filter((item) => item.family === family);
+}
+
+const dropAddress = ({ family, address }: KeptAddress): string => `addr del ${address}/${family === 4 ? 32 : 128} dev lo`;
+
+export function keptOf({ ipv4, ipv6 }: Addresses): readonly KeptAddress[] {
+  return [...(ipv4 === undefined ? [] : [{ family: 4 as const, address: canonicalAddress(ipv4) }]), ...(ipv6 === undefined ? [] : [{ family: 6 as const, address: canonicalAddress(ipv6) }])];
+}
+
+/** What the catch routes of an earlier run gave as source, if the address is still on `lo`. */
+function earlierAddresses(tunnel: PlannedTunnel, found: FoundRouting): Addresses {
+  const keys = new Set(catchRoutes(tunnel, 0, {}).map(({ family, prefix }) => `${family} ${prefix}`));
+  const sources = found.routes.filter(({ family, prefix, table }) => table === undefined && keys.has(`${family} ${prefix}`));
+  const pick = (family: Family): string | undefined => found.addresses.find((kept) => kept.family === family && sources.some(({ source }) => source === kept.address))?.address;
+  const [ipv4, ipv6] = [pick(4), pick(6)];
+  return { ...(ipv4 === undefined ? {} : { ipv4 }), ...(ipv6 === undefined ? {} : { ipv6 }) };
+}

@@ -1,0 +1,155 @@
+import type { Gate, Marks } from '../core/ports.js';
+import { chainPrefix, countChain, guardChain } from './names.js';
+import type { PlannedTunnel } from './plan.js';
+import type { Family } from './prefix.js';
+
+/** Which packets: conditions of one rule are all to be met. */
+export type Match =
+  | { readonly mark: number }
+  /** Destination or source is anybody's, an OpenVPN server's, or this tunnel's. */
+  | { readonly to: 'any' | 'remote' | { readonly id: string } }
+  | { readonly from: 'any' | { readonly id: string } }
+  /** The destination is this tunnel's and its gate is `gate`. */
+  | { readonly to: { readonly id: string }; readonly gate: Gate }
+  | { readonly toType: 'local' | 'broadcast' | 'multicast' }
+  | { readonly fromLocal: true }
+  | { readonly in: string }
+  | { readonly notIn: string }
+  | { readonly out: string }
+  | { readonly icmp: number; readonly hopLimit?: number }
+  | { readonly tcp: true }
+  | { readonly udp: { readonly source: number; readonly destination: number } };
+
+/** What is done with them; `count` goes on with the next rule. */
+export type Verdict =
+  | { readonly do: 'return' | 'drop' | 'count' | 'masquerade' | 'reset' | 'prohibit' }
+  | { readonly do: 'goto' | 'jump'; readonly chain: string }
+  | { readonly do: 'queue'; readonly queue: number }
+  | { readonly do: 'mark'; readonly mark: number };
+
+export interface Rule {
+  readonly if: readonly Match[];
+  readonly then: Verdict;
+}
+
+export type TableName = 'mangle' | 'raw' | 'filter' | 'nat';
+export type Hook = 'PREROUTING' | 'FORWARD' | 'OUTPUT' | 'POSTROUTING';
+
+export interface Table {
+  /** The one rule in a chain of the system, ours to be first. */
+  readonly hooks: readonly { readonly at: Hook; readonly rule: Rule }[];
+  readonly chains: ReadonlyMap<string, readonly Rule[]>;
+}
+
+const leave = { do: 'return' } as const;
+const drop = { do: 'drop' } as const;
+
+/** The rules of one family for the tunnels that have prefixes in it. */
+export function rulesOf(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): Record<TableName, Table> {
+  return { mangle: mangle(family, tunnels, marks), raw: raw(family, tunnels, marks), filter: filter(family, tunnels, marks), nat: nat(tunnels) };
+}
+
+/**
+ * The one list of exemptions of hold, guard and reject, as far as sets can't say it (ownership.ts has the rest).
+ * `forwarded` packets have fewer of them: nobody on the LAN may reach an OpenVPN server or DHCP in clear through us.
+ */
+function exemptions(family: Family, marks: Marks, packets: 'forwarded' | 'local' | 'leaving'): readonly Rule[] {
+  // where a packet's origin is not known from the hook, its source says it
+  const local: readonly Match[] = packets === 'leaving' ? [{ fromLocal: true }] : [];
+  const dhcp = family === 4 ? { source: 68, destination: 67 } : { source: 546, destination: 547 };
+  const ofThisHost: readonly Rule[] = [
+    { if: [{ to: 'remote' }, ...local], then: leave },
+    { if: [{ udp: dhcp }, ...local], then: leave },
+  ];
+  return [
+    ...(packets === 'forwarded' ? [] : [{ if: [{ mark: marks.transport }], then: leave }, ...ofThisHost]),
+    ...(['local', 'broadcast', 'multicast'] as const).filter((type) => family === 4 || type !== 'broadcast').map((toType) => ({ if: [{ toType }], then: leave })),
+    // Neighbour discovery (RFC 4861): what was forwarded has no hop limit of 255, so this can't be used to get past.
+    ...(family === 6 ? [133, 134, 135, 136, 137].map((icmp) => ({ if: [{ icmp, hopLimit: 255 }], then: leave })) : []),
+  ];
+}
+
+/** Destination unreachable, packet too big, source quench, redirect, time exceeded, parameter problem. */
+const icmpErrors: Record<Family, readonly number[]> = { 4: [3, 4, 5, 11, 12], 6: [1, 2, 3, 4] };
+
+/** Holds, before conntrack sees the packet. Nobody listening means dropped: no --queue-bypass. */
+function raw(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): Table {
+  const [incoming, outgoing, errors] = [`${chainPrefix}raw-in`, `${chainPrefix}raw-out`, `${chainPrefix}raw-err`];
+  const held = ({ id, tunnel }: PlannedTunnel, not: readonly Match[]): readonly Rule[] => [
+    { if: [...not, { to: { id }, gate: 'hold' }], then: { do: 'queue', queue: tunnel.queue } },
+    ...(tunnel.onFailure === 'drop' ? [{ if: [...not, { to: { id }, gate: 'reject' as const }], then: drop }] : []),
+  ];
+  return {
+    hooks: [
+      { at: 'PREROUTING', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: incoming } } },
+      { at: 'OUTPUT', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: outgoing } } },
+    ],
+    chains: new Map([
+      [incoming, [...exemptions(family, marks, 'forwarded'), ...tunnels.flatMap((planned) => held(planned, [{ notIn: planned.tunnel.device }]))]],
+      [
+        outgoing,
+        [
+          ...exemptions(family, marks, 'local'),
+          // this host's own errors, answers to what came before, wake nobody
+          ...icmpErrors[family].map((icmp) => ({ if: [{ icmp }], then: { do: 'jump' as const, chain: errors } })),
+          ...tunnels.flatMap((planned) => held(planned, [])),
+        ],
+      ],
+      [errors, tunnels.map(({ id }) => ({ if: [{ to: { id }, gate: 'hold' }], then: drop }))],
+    ]),
+  };
+}
+
+/** The guard, and the counters of what matches `protect`: the first rule of a guard chain is what left by the device. */
+function mangle(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): Table {
+  const [guard, back] = [`${chainPrefix}guard`, `${chainPrefix}back`];
+  const own = tunnels.map(({ id, tunnel }): [string, readonly Rule[]] => [
+    guardChain(id),
+    [
+      { if: [{ out: tunnel.device }], then: leave },
+      { if: [{ to: { id }, gate: 'bypass' }], then: leave },
+      { if: [], then: drop },
+    ],
+  ]);
+  return {
+    hooks: [
+      { at: 'POSTROUTING', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: guard } } },
+      { at: 'FORWARD', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: back } } },
+      { at: 'PREROUTING', rule: { if: [{ from: 'any' }], then: { do: 'jump', chain: countChain } } },
+    ],
+    chains: new Map<string, readonly Rule[]>([
+      ...own,
+      [guard, [...exemptions(family, marks, 'leaving'), ...tunnels.map(({ id }): Rule => ({ if: [{ to: { id } }], then: { do: 'goto', chain: guardChain(id) } }))]],
+      // What comes out of the tunnel may go anywhere: with `protect: 0.0.0.0/0`, LANs behind other routers are "protected" too.
+      [back, tunnels.map(({ id, tunnel }) => ({ if: [{ in: tunnel.device }, { to: { id } }], then: { do: 'mark', mark: marks.transport } }))],
+      [countChain, tunnels.map(({ id, tunnel }) => ({ if: [{ in: tunnel.device }, { from: { id } }], then: { do: 'count' } }))],
+    ]),
+  };
+}
+
+/** Answers: what was released with the reject mark, and everything under the gate `reject`. */
+function filter(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): Table {
+  const [forward, output, answer] = [`${chainPrefix}forward`, `${chainPrefix}output`, `${chainPrefix}answer`];
+  const marked: Rule = { if: [{ mark: marks.reject }], then: { do: 'goto', chain: answer } };
+  const rejected = ({ id, tunnel }: PlannedTunnel, not: readonly Match[]): Rule => ({ if: [...not, { to: { id }, gate: 'reject' }], then: tunnel.onFailure === 'drop' ? drop : { do: 'goto', chain: answer } });
+  return {
+    hooks: [
+      { at: 'FORWARD', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: forward } } },
+      { at: 'OUTPUT', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: output } } },
+    ],
+    chains: new Map<string, readonly Rule[]>([
+      [answer, [{ if: [{ tcp: true }], then: { do: 'reset' } }, { if: [], then: { do: 'prohibit' } }]],
+      [forward, [marked, ...exemptions(family, marks, 'forwarded'), ...tunnels.map((planned) => rejected(planned, [{ notIn: planned.tunnel.device }]))]],
+      [output, [marked, ...exemptions(family, marks, 'local'), ...tunnels.map((planned) => rejected(planned, []))]],
+    ]),
+  };
+}
+
+/** Local sources only: what is forwarded is never NATed. */
+function nat(tunnels: readonly PlannedTunnel[]): Table {
+  const chain = `${chainPrefix}nat`;
+  return {
+    hooks: [{ at: 'POSTROUTING', rule: { if: [{ fromLocal: true }], then: { do: 'jump', chain } } }],
+    chains: new Map([[chain, tunnels.map(({ tunnel }) => ({ if: [{ out: tunnel.device }], then: { do: 'masquerade' } }))]]),
+  };
+}
