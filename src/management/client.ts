@@ -3,12 +3,14 @@ import type { Observable } from 'rxjs';
 import { DaemonError } from '../core/errors.js';
 import { EventBuffer } from './buffer.js';
 import { systemClock, type Clock } from './clock.js';
+import { CommandSet, type CommandOptions } from './command-set.js';
 import { prepareCommand } from './commands.js';
-import { decodeEvent, decodeState } from './decode.js';
-import type { ManagementEvent, StateEvent } from './events.js';
+import { decodeEvent } from './decode.js';
+import type { OpenVpnEnd } from './ending.js';
+import type { ManagementEvent, PasswordRefusal } from './events.js';
 import { Exchange } from './exchange.js';
 import { readLines } from './lines.js';
-import { quote } from './parameters.js';
+import { QuestionTracker, type Question } from './questions.js';
 import { Secret } from './secret.js';
 
 /** Where OpenVPN listens, or listens not: `--management PATH unix`, `--management HOST PORT`. */
@@ -26,12 +28,6 @@ export interface ClientOptions {
   readonly clock?: Clock;
 }
 
-export interface CommandOptions {
-  /** For client-auth, pk-sig, rsa-sig, certificate and `password TYPE`: the lines before END. */
-  readonly body?: readonly string[];
-  readonly timeoutMs?: number;
-}
-
 /** How a connection ended. */
 export type ConnectionEnd =
   /** `close()` or `exit`. */
@@ -40,23 +36,26 @@ export type ConnectionEnd =
   | { readonly by: 'peer' }
   | { readonly by: 'error'; readonly error: Error };
 
-export type SignalName = 'SIGHUP' | 'SIGTERM' | 'SIGUSR1' | 'SIGUSR2';
-
 const DEFAULT_TIMEOUT_MS = 5000;
 
 /**
  * One connection to OpenVPN's management interface. Everything that begins with `>` is an event; a command's reply is
  * told from them whatever slips in between. Nothing is polled, and no timer runs but while a command is in flight.
  */
-export class ManagementClient {
+export class ManagementClient extends CommandSet {
   /** How the connection ended; never rejects. */
   readonly closed: Promise<ConnectionEnd>;
+  /** How OpenVPN ended, by the first thing that said so on this connection; never rejects. See `endOf`. */
+  readonly ending: Promise<OpenVpnEnd>;
   readonly #socket: Socket;
   readonly #exchange: Exchange;
   readonly #events = new EventBuffer();
+  readonly #questions = new QuestionTracker();
   readonly #commandTimeoutMs: number;
   readonly #password: Secret | undefined;
   readonly #greeted: Promise<void>;
+  #resolveEnding: (end: OpenVpnEnd) => void = () => undefined;
+  #refused: PasswordRefusal | undefined;
   #greet: { resolve(): void; reject(error: DaemonError): void } = { resolve: () => undefined, reject: () => undefined };
   #passwordSent = false;
   #error: Error | undefined;
@@ -64,10 +63,20 @@ export class ManagementClient {
 
   /** Takes a connected socket, or one that is being connected, over. */
   private constructor(socket: Socket, { password, commandTimeoutMs = DEFAULT_TIMEOUT_MS, clock = systemClock }: ClientOptions) {
+    super();
     this.#socket = socket;
     this.#commandTimeoutMs = commandTimeoutMs;
     this.#password = typeof password === 'string' ? new Secret(password) : password;
-    this.#exchange = new Exchange((text) => socket.write(text), clock);
+    this.#exchange = new Exchange(
+      (text) => socket.write(text),
+      ({ parameters }, refused) => {
+        if (!refused) this.#questions.succeeded(parameters);
+      },
+      clock,
+    );
+    this.ending = new Promise((resolve) => {
+      this.#resolveEnding = resolve;
+    });
     this.#greeted = new Promise((resolve, reject) => {
       this.#greet = { resolve, reject };
     });
@@ -138,6 +147,11 @@ export class ManagementClient {
     return this.#events.events$;
   }
 
+  /** What OpenVPN waits for, as of the last line that was read; undefined while it is at work. */
+  get question(): Question | undefined {
+    return this.#questions.current;
+  }
+
   /**
    * Sends a command as soon as those before it were answered.
    * @param line as OpenVPN reads it, without a newline; `quote` makes a parameter of any text
@@ -145,47 +159,10 @@ export class ManagementClient {
    * @throws DaemonError MANAGEMENT_INVALID before anything is sent, MANAGEMENT_REFUSED (a CommandRefused with `command`
    * and `response`), MANAGEMENT_TIMEOUT, MANAGEMENT_CLOSED
    */
-  async command(line: string, { body, timeoutMs = this.#commandTimeoutMs }: CommandOptions = {}): Promise<string[]> {
+  override async command(line: string, { body, timeoutMs = this.#commandTimeoutMs }: CommandOptions = {}): Promise<string[]> {
     const prepared = prepareCommand(line, body);
     if (prepared.shape.kind === 'close') this.#closing = true;
     return this.#exchange.submit(prepared, timeoutMs);
-  }
-
-  /** Lets OpenVPN dial, out of a hold. To be sent once for every HOLD, and for nothing else. */
-  async holdRelease(): Promise<void> {
-    await this.command('hold release');
-  }
-
-  async signal(name: SignalName): Promise<void> {
-    await this.command(`signal ${name}`);
-  }
-
-  /** Real-time STATE lines from now on. */
-  async stateOn(): Promise<void> {
-    await this.command('state on');
-  }
-
-  /** The newest state, which may be of a connection that has ended; undefined before the first. */
-  async state(): Promise<StateEvent | undefined> {
-    const [line] = await this.command('state');
-    return line === undefined ? undefined : decodeState(line);
-  }
-
-  /** A BYTECOUNT line every so many seconds; 0 for none. */
-  async bytecount(intervalSeconds: number): Promise<void> {
-    await this.command(`bytecount ${intervalSeconds}`);
-  }
-
-  async pid(): Promise<number> {
-    return Number(/pid=(\d+)/.exec((await this.command('pid'))[0] ?? '')?.[1]);
-  }
-
-  async username(realm: string, username: string): Promise<void> {
-    await this.command(`username ${quote(realm)} ${quote(username)}`);
-  }
-
-  async password(realm: string, password: Secret): Promise<void> {
-    await this.command(`password ${quote(realm)} ${quote(password.reveal())}`);
   }
 
   /** Closes the connection; resolves when it is closed. OpenVPN lives on, unless it dialled us. */
@@ -212,6 +189,8 @@ export class ManagementClient {
     if (line.startsWith('>')) {
       const event = decodeEvent(line);
       this.#exchange.realTime(line);
+      this.#questions.event(event);
+      this.#noteEnding(event);
       this.#events.next(event);
       this.#greet.resolve();
     } else if (!((this.#passwordSent && line === 'SUCCESS: password is correct') || this.#exchange.line(line))) {
@@ -219,10 +198,27 @@ export class ManagementClient {
     }
   }
 
+  #noteEnding(event: ManagementEvent): void {
+    if (event.type === 'password' && event.kind === 'verification-failed' && event.challenge === undefined) this.#refused = event;
+    if (event.type === 'state' && event.name === 'CONNECTED') this.#refused = undefined;
+    if (event.type === 'state' && event.name === 'EXITING') this.#ended({ by: 'exiting', reason: event.description });
+    if (event.type === 'fatal') this.#ended({ by: 'fatal', reason: event.text });
+  }
+
+  #ended(end: OpenVpnEnd): void {
+    this.#resolveEnding(this.#refused === undefined ? end : { ...end, refused: this.#refused });
+  }
+
   #end(rest: string): ConnectionEnd {
     if (rest !== '') this.#events.next({ type: 'unknown', line: rest });
     this.#exchange.end(new DaemonError('MANAGEMENT_CLOSED', 'the management connection has ended', { cause: this.#error }));
+    const end = this.#connectionEnd();
+    this.#ended({ by: 'connection', reason: end.by === 'error' ? end.error.message : 'the management connection has ended', connection: end });
     this.#events.complete();
+    return end;
+  }
+
+  #connectionEnd(): ConnectionEnd {
     if (this.#closing) return { by: 'us' };
     return this.#error === undefined ? { by: 'peer' } : { by: 'error', error: this.#error };
   }

@@ -26,8 +26,12 @@ export interface PreparedCommand {
   /** What an error may show: without the secrets. */
   readonly shown: string;
   readonly shape: ReplyShape;
-  /** Lines that may come at any later time because of this command, and that are nobody's reply. */
-  readonly ignorable: readonly string[];
+  /** Its parameters, its name the first of them. */
+  readonly parameters: readonly string[];
+  /** How lines begin that may come later because of this command, and that are nobody's reply. */
+  readonly mayFollow: readonly string[];
+  /** The same, if OpenVPN refused the first line of several and ran the others as commands. */
+  readonly followsRefusal: readonly string[];
 }
 
 const STATUS_COMMANDS = [
@@ -130,13 +134,9 @@ export function prepareCommand(line: string, body?: readonly string[]): Prepared
     wire: multiline ? [line, ...(body ?? []), 'END', ''].join('\n') : `${line}\n`,
     shown: shown(line, found),
     shape,
-    ignorable: ignorable(values, multiline ? (body ?? []) : undefined),
+    parameters: values,
+    // Silent up to OpenVPN 2.7.0, from 2.7.1 a SUCCESS for 4 and up: too late to wait for.
+    mayFollow: name === 'version' && values[1] !== undefined ? ['SUCCESS: Management client version set to '] : [],
+    followsRefusal: multiline ? [...(body ?? []), 'END'].map(() => 'ERROR: unknown command') : [],
   };
-}
-
-function ignorable(values: readonly string[], body: readonly string[] | undefined): string[] {
-  // Silent up to OpenVPN 2.7.0, from 2.7.1 a SUCCESS for 4 and up: too late to wait for.
-  if (values[0] === 'version' && values[1] !== undefined) return [`SUCCESS: Management client version set to ${atoi(values[1])}`];
-  // Where OpenVPN refuses the first line at once it runs the others as commands.
-  return body === undefined ? [] : [...body, 'END'].map((line) => `ERROR: unknown command [${/^\S*/.exec(line)?.[0] ?? ''}]`);
 }

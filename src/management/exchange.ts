@@ -4,6 +4,9 @@ import type { PreparedCommand } from './commands.js';
 import { CommandRefused } from './refused.js';
 import { ReplyCollector } from './replies.js';
 
+/** A refusal after END, not of the first line. */
+const RAN_TO_ITS_END = /command failed|not supported|password too long|base64-decode/;
+
 interface Request {
   readonly command: PreparedCommand;
   readonly collector: ReplyCollector;
@@ -16,14 +19,17 @@ interface Request {
 /** One command in flight, the others in a queue; replies matched by their shape. Knows no socket. */
 export class Exchange {
   readonly #write: (text: string) => void;
+  readonly #onAnswer: (command: PreparedCommand, refused: boolean) => void;
   readonly #clock: Clock;
   readonly #queue: Request[] = [];
   #current: Request | undefined;
   #ignorable: string[] = [];
   #ended: DaemonError | undefined;
 
-  constructor(write: (text: string) => void, clock: Clock) {
+  /** @param onAnswer is called with the last line of a reply, before the next line is read */
+  constructor(write: (text: string) => void, onAnswer: (command: PreparedCommand, refused: boolean) => void, clock: Clock) {
     this.#write = write;
+    this.#onAnswer = onAnswer;
     this.#clock = clock;
   }
 
@@ -79,7 +85,7 @@ export class Exchange {
       const next = this.#queue.shift();
       if (next === undefined) return;
       this.#write(next.command.wire);
-      this.#ignorable.push(...next.command.ignorable);
+      this.#ignorable.push(...next.command.mayFollow);
       if (next.command.shape.kind === 'none') {
         next.cancelDeadline();
         next.settle.resolve([]);
@@ -100,10 +106,12 @@ export class Exchange {
   #finish({ command, collector, settle, cancelDeadline }: Request): void {
     cancelDeadline();
     this.#current = undefined;
+    const { error } = collector;
     // Replies come in order: what earlier commands may still have caused cannot come any more.
-    this.#ignorable = [...command.ignorable];
-    if (collector.error === undefined) settle.resolve([...collector.lines]);
-    else settle.reject(new CommandRefused(command.shown, collector.error));
+    this.#ignorable = error === undefined || RAN_TO_ITS_END.test(error) ? [] : [...command.followsRefusal];
+    this.#onAnswer(command, error !== undefined);
+    if (error === undefined) settle.resolve([...collector.lines]);
+    else settle.reject(new CommandRefused(command.shown, error));
     this.#pump();
   }
 

@@ -1,8 +1,13 @@
-export { ManagementClient, type ClientOptions, type CommandOptions, type ConnectionEnd, type ManagementAddress, type SignalName } from './client.js';
-export type { Clock } from './clock.js';
+export { ManagementClient, type ClientOptions, type ConnectionEnd, type ManagementAddress } from './client.js';
+export { systemClock, type Clock } from './clock.js';
+export { CommandSet, type AuthRetry, type CommandOptions, type History, type ProxyAnswer, type RemoteAnswer, type SignalName } from './command-set.js';
 export { decodeEvent, decodeState } from './decode.js';
+export { endOf, type OpenVpnEnd, type ProcessExit } from './ending.js';
 export type * from './events.js';
 export { ManagementListener, type AcceptOptions } from './listen.js';
 export { quote } from './parameters.js';
+export type { Question } from './questions.js';
 export { CommandRefused } from './refused.js';
+export type { EchoEntry, LogEntry, RemoteEntry } from './reply-lines.js';
 export { Secret } from './secret.js';
+export { decodeStatus, type Status, type StatusRow } from './status.js';
