@@ -1,5 +1,6 @@
 import type { Step } from './core/join.js';
-import type { LogPort, WakePacket } from './core/ports.js';
+import type { LogPort } from './core/ports.js';
+import type { WakePacket } from './core/words.js';
 
 /** Logs what a person wants to know of a step: changes of state, and effects that failed. */
 export function logStep({ tunnel, event, before, after }: Step, log: LogPort): void {

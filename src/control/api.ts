@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../core/errors.js';
-import type { Gate, WakePacket } from '../core/ports.js';
 import type { State } from '../core/state.js';
+import type { Gate, WakePacket } from '../core/words.js';
 
 /** What `status --json` prints. Times are ISO 8601. */
 export interface Status {

@@ -1,5 +1,4 @@
-import type { Addresses, WakePacket } from './ports.js';
-import type { LinkFailure } from './state.js';
+import type { Addresses, LinkFailure, WakePacket } from './words.js';
 
 /** What the queue of a tunnel tells. */
 export type QueueEvent =

@@ -1,16 +1,11 @@
 import type { Observable } from 'rxjs';
 import type { LinkEvent, QueueEvent } from './events.js';
+import type { Addresses, Gate } from './words.js';
 
-/** What the firewall does with packets to the protected prefixes of a tunnel. */
-export type Gate = 'hold' | 'open' | 'reject' | 'bypass';
+export type { Addresses, Gate };
 
 /** An IPv4 or IPv6 prefix in canonical text: `10.99.0.0/16`, `fd00:99::/48`. */
 export type Prefix = string;
-
-export interface Addresses {
-  readonly ipv4?: string;
-  readonly ipv6?: string;
-}
 
 /** One bit field of the packet mark is ours; the other bits belong to the user. */
 export interface Marks {
@@ -69,19 +64,6 @@ export interface GatePort {
   counters(): Promise<ReadonlyMap<string, TrafficCounters>>;
   /** Removes everything that is ours, also what an earlier run left; resolves with what it removed, one line each. */
   remove(): Promise<readonly string[]>;
-}
-
-/** The packet that ended an idle period, as `status` and `why` show it. */
-export interface WakePacket {
-  readonly protocol: string;
-  readonly source: string;
-  readonly destination: string;
-  readonly sourcePort?: number;
-  readonly destinationPort?: number;
-  /** The device that it came in by; absent for packets of this host. */
-  readonly interface?: string;
-  readonly uid?: number;
-  readonly process?: string;
 }
 
 /** What was held and what became of it, since the start. */

@@ -1,10 +1,4 @@
-import type { Addresses, Gate, WakePacket } from './ports.js';
-
-/** Why the link is not there: `code` for programs, `detail` for people. */
-export interface LinkFailure {
-  readonly code: 'auth' | 'exit' | 'route' | 'start' | 'timeout' | 'fatal' | 'firewall';
-  readonly detail: string;
-}
+import type { Connection, Gate, LinkFailure, WakePacket } from './words.js';
 
 /** Phases of a dial: OpenVPN connects, then the held packets go, then the gate opens. */
 export type DialPhase = 'connecting' | 'releasing' | 'opening';
@@ -20,11 +14,6 @@ export type State =
   | { readonly at: 'draining'; readonly since: number; readonly phase: DrainPhase; readonly connection?: Connection; readonly cause: 'idle' | 'command'; /** Somebody wants the tunnel again. */ readonly redial?: Wake; /** End of lingering. */ readonly until?: number }
   | { readonly at: 'backoff'; readonly since: number; readonly until: number; readonly failures: number; readonly failure: LinkFailure }
   | { readonly at: 'locked'; readonly since: number; readonly failure: LinkFailure };
-
-export interface Connection {
-  readonly device: string;
-  readonly addresses: Addresses;
-}
 
 /** What our own idle detection knows. `undefined` until the first reading. */
 export interface IdleWatch {

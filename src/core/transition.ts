@@ -1,6 +1,7 @@
 import type { Effect, TunnelEvent } from './events.js';
 import { backoffMs, idleCheckMs, type Policy } from './policy.js';
-import type { Connection, LinkFailure, State, Tunnel, Wake } from './state.js';
+import type { State, Tunnel, Wake } from './state.js';
+import type { Connection, LinkFailure } from './words.js';
 
 /** What a transition may look at beside the state and the event. */
 export interface Context {

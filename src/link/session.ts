@@ -1,7 +1,7 @@
 import { execa } from 'execa';
 import { Observable, ReplaySubject } from 'rxjs';
 import split2 from 'split2';
-import type { Connection, LinkFailure } from '../core/state.js';
+import type { Connection, LinkFailure } from '../core/words.js';
 import { messageOf } from '../core/errors.js';
 import { ManagementListener } from '../management/listen.js';
 import type { ManagementClient } from '../management/client.js';

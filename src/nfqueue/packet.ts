@@ -1,5 +1,5 @@
 import { decodePacket, type PacketView } from 'node-nfqueue';
-import type { WakePacket } from '../core/ports.js';
+import type { WakePacket } from '../core/words.js';
 
 /** IANA's protocol numbers that `decodePacket` has no header for. */
 const names: Readonly<Record<number, string>> = { 1: 'icmp', 2: 'igmp', 6: 'tcp', 17: 'udp', 47: 'gre', 50: 'esp', 51: 'ah', 58: 'icmpv6', 132: 'sctp' };

@@ -74,7 +74,7 @@ export class HoldQueue implements QueuePort {
     this.hold();
     const releasing = new AbortController();
     this.#releasing = releasing;
-    this.#releaseAll(releasing.signal).catch((error: unknown) => {
+    this.#releaseAll(releasing).catch((error: unknown) => {
       this.#events$.next({ type: 'queue-failed', detail: messageOf(error) });
     });
   }
@@ -139,18 +139,17 @@ export class HoldQueue implements QueuePort {
     else this.#answered(batch.length);
   }
 
-  async #releaseAll(signal: AbortSignal): Promise<void> {
+  async #releaseAll(releasing: AbortController): Promise<void> {
     const deadline = this.#clock.now() + RELEASE_DEADLINE_MS;
     let released = 0;
     // What arrives meanwhile is released behind what was there: nothing overtakes anything.
-    while (this.#held.size > 0 && !signal.aborted) {
+    while (this.#held.size > 0) {
       if (this.#clock.now() > deadline) this.#mode = 'accept';
       for (const { mark, ids } of this.#held.runs()) {
-        released += await this.#releaseRun(ids, mark, signal);
-        if (signal.aborted) return;
+        released += await this.#releaseRun(ids, mark, releasing.signal);
+        if (this.#releasing !== releasing) return;
       }
     }
-    if (signal.aborted) return;
     this.#mode = 'accept';
     this.#releasing = undefined;
     this.#countDrops();
