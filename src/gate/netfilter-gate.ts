@@ -1,7 +1,8 @@
 import type { Addresses, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
 import type { Firewall } from './firewall.js';
-import { planOf, type Plan, type PlannedTunnel } from './plan.js';
+import { planOf, type Plan } from './plan.js';
+import type { PlannedTunnel } from './planned-tunnel.js';
 import { keptOf, type Routing } from './routing.js';
 
 export interface GateParts {

@@ -3,21 +3,8 @@ import { DaemonError } from '../core/errors.js';
 import { tunnelId } from './names.js';
 import { catchPrefixes, Ownership, type Entry } from './ownership.js';
 import { parseNet, type Family, type Net } from './prefix.js';
+import type { PlannedTunnel } from './planned-tunnel.js';
 import { rulesOf, type TableName, type Table } from './rules.js';
-
-/** A tunnel as the renderers see it. */
-export interface PlannedTunnel {
-  readonly tunnel: GateTunnel;
-  /** Short and unique: part of the names of its chains and sets. */
-  readonly id: string;
-  readonly families: readonly Family[];
-  /** The lines of its sets, both families. */
-  readonly entries: readonly Entry[];
-  /** Its catch routes in the main table. */
-  readonly routes: readonly Net[];
-  /** The routing table that `catchFirst` puts before the main one. */
-  readonly closingTable: number;
-}
 
 /** What the kernel is to have: the same data for every renderer. */
 export interface Plan {

@@ -1,6 +1,6 @@
 import type { Gate, Marks } from '../core/ports.js';
 import { chainPrefix, countChain, guardChain } from './names.js';
-import type { PlannedTunnel } from './plan.js';
+import type { PlannedTunnel } from './planned-tunnel.js';
 import type { Family } from './prefix.js';
 
 /** Which packets: conditions of one rule are all to be met. */

@@ -1,0 +1,17 @@
+import type { GateTunnel } from '../core/ports.js';
+import type { Entry } from './ownership.js';
+import type { Family, Net } from './prefix.js';
+
+/** A tunnel as the renderers see it. */
+export interface PlannedTunnel {
+  readonly tunnel: GateTunnel;
+  /** Short and unique: part of the names of its chains and sets. */
+  readonly id: string;
+  readonly families: readonly Family[];
+  /** The lines of its sets, both families. */
+  readonly entries: readonly Entry[];
+  /** Its catch routes in the main table. */
+  readonly routes: readonly Net[];
+  /** The routing table that `catchFirst` puts before the main one. */
+  readonly closingTable: number;
+}
