@@ -60,7 +60,8 @@ describe('the first packet, from idle', () => {
     const { state, gate, counters, lastWake } = await daemon.reaches('up');
     expect({ state, gate }).toEqual({ state: 'up', gate: 'open' });
     expect(counters).toMatchObject({ dropped: 0, rejected: 0, dialFailures: 0 });
-    expect(lastWake).toMatchObject({ released: 1, packet: { destination: serviceAddress[family], ...(from === 'lan' ? { source: lan[family === 'ipv4' ? 'host' : 'host6'], interface: devices.router.lan } : {}) } });
+    expect(lastWake?.released).toBeGreaterThan(0);
+    expect(lastWake).toMatchObject({ packet: { destination: serviceAddress[family], ...(from === 'lan' ? { source: lan[family === 'ipv4' ? 'host' : 'host6'], interface: devices.router.lan } : {}) } });
     const arrived = (await delivered.seen()).packets.slice(before);
     expect(arrived.filter((line) => line.includes(` ${source}`)).length).toBeGreaterThan(0);
     expect((await leaks.seen()).packets).toEqual([]);

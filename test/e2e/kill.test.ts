@@ -77,7 +77,7 @@ describe('kill -9 under traffic', () => {
     await sleep(300);
     await endTraffic();
     expect((await leaks.stop()).packets).toEqual([]);
-    await lab.topology.router.run(node, [script, 'flush', '--config', daemon.configFile]);
+    await lab.topology.router.run(node, [script, 'flush', '--socket', daemon.socket]);
     await until('OpenVPN has ended', async () => (await daemon.openvpnPids()).length === 0);
     expect(await networkState(lab.topology.router)).toBe(untouched);
   });

@@ -56,7 +56,7 @@ describe('npm run lab', () => {
 
 /** The namespaces that the janitor of a lab in that folder was told to remove. */
 function namespacesOf(temporary: string): string[] {
-  return pids().map(commandLineOf).filter((words) => words[2]?.startsWith(`${temporary}/`)).flatMap((words) => words.slice(3));
+  return pids().map(commandLineOf).filter((words) => words[1]?.endsWith('janitor.sh') && words[2]?.startsWith(`${temporary}/`)).flatMap((words) => words.slice(3).filter(Boolean));
 }
 
 /** tsx keeps its cache there, too. */

@@ -21,8 +21,9 @@ export class Capture {
 
   /** Resolves when tcpdump is listening. `label` must be unique in the folder. */
   static async start(netns: Netns, device: string, filter: string, { folder, label }: { folder: string; label: string }): Promise<Capture> {
-    // Without --immediate-mode packets wait in the kernel for up to a second. -l: each line is written at once.
-    const args = ['-i', device, '-n', '-tt', '-e', '-q', '-l', '--immediate-mode', '-B', '16384', '-Z', 'root', filter];
+    // Without --immediate-mode packets wait in the kernel for up to a second; with it each takes the whole snapshot
+    // length of the buffer, so headers must do. -l: each line is written at once.
+    const args = ['-i', device, '-n', '-tt', '-e', '-q', '-l', '--immediate-mode', '-s', '128', '-B', '16384', '-Z', 'root', filter];
     const program = Program.start('tcpdump', args, { netns, folder, label: `tcpdump-${label}` });
     await program.says('listening on');
     return new Capture(program);

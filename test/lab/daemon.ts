@@ -1,7 +1,8 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { execa } from 'execa';
 import { stringify } from 'yaml';
+import type { TunnelStatus } from '../../src/control/api.js';
+import { request, requestStatus } from '../../src/control/client.js';
 import { addresses } from './addresses.js';
 import { deviceNames, processesNamed, queues, type QueueLine } from './judge.js';
 import type { Lab } from './lab.js';
@@ -9,30 +10,6 @@ import type { ClientOptions } from './openvpn-server.js';
 import { checkout } from './paths.js';
 import { Program, type Exit } from './program.js';
 import { until, type WaitOptions } from './wait.js';
-
-/** What `status --json` prints of a tunnel, as far as the tests look at it. */
-export interface TunnelStatus {
-  readonly name: string;
-  readonly state: 'idle' | 'dialing' | 'up' | 'draining' | 'backoff' | 'locked' | 'paused';
-  readonly gate: 'hold' | 'open' | 'reject' | 'bypass';
-  readonly device: string;
-  readonly held: { readonly packets: number; readonly oldestMs?: number | null };
-  readonly counters: Readonly<Record<'wakes' | 'held' | 'released' | 'dropped' | 'rejected' | 'dialFailures', number>>;
-  readonly lastWake?: {
-    readonly at: number | string;
-    readonly packet?: {
-      readonly protocol: string;
-      readonly source: string;
-      readonly destination: string;
-      readonly sourcePort?: number;
-      readonly destinationPort?: number;
-      readonly interface?: string;
-    };
-    readonly dialMs?: number;
-    readonly releaseMs?: number;
-    readonly released?: number;
-  };
-}
 
 export interface DaemonOptions {
   /** Keys of the tunnel's configuration, such as `idle` and `hold`; `protect` defaults to the service's networks. */
@@ -71,7 +48,7 @@ export class Daemon {
     this.socket = socket;
   }
 
-  /** Starts the daemon and resolves when `status` answers. */
+  /** Starts the daemon and resolves when the trap is set and `status` answers. */
   static async start(lab: Lab, options: DaemonOptions = {}): Promise<Daemon> {
     const daemon = Daemon.launch(lab, options);
     await daemon.answers();
@@ -102,33 +79,25 @@ export class Daemon {
     return this.program.logFile;
   }
 
-  /** Resolves when `status` answers; rejects with the log if the daemon ends before. */
+  /** Resolves when the trap is set and `status` answers; rejects with the log if the daemon ends before. */
   async answers(): Promise<void> {
-    await until('the daemon has a control socket, or has ended', () => existsSync(this.socket) || !this.program.running);
-    await until('status answers', async () => {
-      if (!this.program.running) throw new Error(`the daemon has ended:\n${this.program.stderr}`);
-      return this.status().then(() => true, () => false);
-    });
+    await this.program.says('daemon.started');
+    await this.status();
   }
 
+  /** What `status --json` prints of the tunnel, without the cost of a process. */
   async status(): Promise<TunnelStatus> {
-    const { tunnels } = JSON.parse(await this.command('status', '--json')) as { tunnels: readonly TunnelStatus[] };
+    const { tunnels } = await requestStatus(this.socket);
     return tunnels.find(({ name }) => name === tunnelName)!;
   }
 
+  /** Rejects if the dial fails. */
   async up(): Promise<void> {
-    await this.command('up', tunnelName);
+    await request(this.socket, { command: 'up', tunnel: tunnelName });
   }
 
   async down(): Promise<void> {
-    await this.command('down', tunnelName);
-  }
-
-  /** `openvpn-ondemand VERB … --socket PATH`; resolves with its standard output, rejects if it fails. */
-  async command(...args: readonly string[]): Promise<string> {
-    const [node, script] = commandLine;
-    const { stdout } = await execa(node, [script, ...args, '--socket', this.socket]);
-    return stdout;
+    await request(this.socket, { command: 'down', tunnel: tunnelName });
   }
 
   /** Waits until `status` tells that state. */
@@ -137,7 +106,7 @@ export class Daemon {
     return until(`state ${state}`, async () => {
       last = await this.status();
       return last.state === state && last;
-    }, { everyMs: 20, ...options }).catch((cause: unknown) => {
+    }, options).catch((cause: unknown) => {
       throw new Error(`state ${state} was not reached; last: ${JSON.stringify(last)}\n${this.program.stderr}`, { cause });
     });
   }

@@ -48,13 +48,27 @@ async function run(keep: boolean): Promise<boolean> {
 
 async function play(stage: Stage, keep: boolean): Promise<boolean> {
   const steps = story.filter(({ last }) => !(keep && last));
+  let told = 0;
+  const tell = (): void => {
+    for (const { msg, time } of stage.daemon.log().slice(told)) {
+      told += 1;
+      if (typeof msg === 'string' && typeof time === 'string') timeline.event(msg, Date.parse(time));
+    }
+  };
   for (const { title, play: playStep } of steps) {
+    tell();
     timeline.begins(title);
+    const following = setInterval(tell, 50);
     try {
-      timeline.seen(await playStep(stage));
+      const seen = await playStep(stage);
+      tell();
+      timeline.seen(seen);
     } catch (error) {
+      tell();
       timeline.missed(error instanceof Error ? error.message : String(error));
       return false; // what follows builds on it
+    } finally {
+      clearInterval(following);
     }
   }
   return true;

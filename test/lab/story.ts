@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { TunnelStatus } from '../../src/control/api.js';
 import { addresses } from './addresses.js';
 import { type Capture, watchUnderlay } from './capture.js';
-import { Daemon, type TunnelStatus } from './daemon.js';
+import { Daemon } from './daemon.js';
 import { networkState } from './judge.js';
 import { type Lab, serviceAddress, servicePort } from './lab.js';
 import { sleep } from './wait.js';

@@ -1,6 +1,6 @@
 /** Prints what happens, one line each, with the seconds since the start; in colour on a terminal only. */
 export class Timeline {
-  readonly #start = performance.now();
+  readonly #startMs = Date.now();
   readonly #out: Output;
   #silent = false;
 
@@ -17,9 +17,9 @@ export class Timeline {
     this.#line(`${this.#clock()}  ${this.#paint('bold', title)}`);
   }
 
-  /** What the daemon told. */
-  event(text: string): void {
-    this.#line(`${this.#clock()}    ${this.#paint('dim', text)}`);
+  /** What the daemon told, and when (milliseconds since the epoch). */
+  event(text: string, atMs: number): void {
+    this.#line(`${this.#clock(atMs)}    ${this.#paint('dim', text)}`);
   }
 
   seen(text: string): void {
@@ -39,8 +39,8 @@ export class Timeline {
     this.#silent = true;
   }
 
-  #clock(): string {
-    return this.#paint('dim', `${((performance.now() - this.#start) / 1000).toFixed(3).padStart(8)} s`);
+  #clock(atMs = Date.now()): string {
+    return this.#paint('dim', `${((atMs - this.#startMs) / 1000).toFixed(3).padStart(8)} s`);
   }
 
   #line(text: string): void {
