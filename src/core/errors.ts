@@ -5,6 +5,7 @@ export type ErrorCode =
   | 'CONFIG_UNREADABLE'
   | 'CONTROL_REFUSED'
   | 'CONTROL_UNREACHABLE'
+  | 'CREDENTIALS_UNAVAILABLE' // a password, passphrase or code that its file, command, … did not give
   | 'FIREWALL_FAILED' // iptables, ipset or nft refused what was asked
   | 'LINK_FAILED'
   | 'MANAGEMENT_CLOSED'
