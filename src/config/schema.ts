@@ -11,7 +11,7 @@ const duration = z
     context.addIssue({ code: 'custom', message: `"${text}" is not a duration (${hint === undefined ? 'like 500ms, 5s, 5m, 1h' : `try ${hint}`})` });
     return z.NEVER;
   })
-  .describe('A duration: 500ms, 5s, 5m, 1h');
+  .meta({ description: 'A duration: 500ms, 5s, 5m, 1h', pattern: '^\\d+(\\.\\d+)?(ms|s|m|h|d)$' });
 
 const prefix = z
   .string({ error: 'is not a prefix (like 10.99.0.0/16 or fd00:99::/48)' })
@@ -21,7 +21,7 @@ const prefix = z
     context.addIssue({ code: 'custom', message: result.problem });
     return z.NEVER;
   })
-  .describe('An IPv4 or IPv6 prefix, or an address alone');
+  .meta({ description: 'An IPv4 or IPv6 prefix, or an address alone', pattern: '^[0-9a-fA-F:.]+(/\\d{1,3})?$' });
 
 const device = z
   .string()
@@ -67,7 +67,7 @@ const tunnel = z.strictObject({
 export const DEFAULT_MARK = 0x00c00000;
 
 const markMask = z
-  .union([z.int(), z.string().regex(/^0x[0-9a-fA-F]{1,8}$/, 'is not a mark (like 0x00c00000)').transform(Number)])
+  .union([z.int(), z.string().regex(/^0x[0-9a-fA-F]{1,8}$/).transform(Number)], { error: 'is not a mark (like 0x00c00000)' })
   .refine((mask) => mask > 0 && mask <= 0xffffffff && isTwoBits(mask), 'must have exactly two neighbouring bits set (like 0x00c00000)')
   .describe('Two neighbouring bits of the packet mark that are ours');
 
