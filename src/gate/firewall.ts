@@ -5,17 +5,16 @@ import type { Plan } from './plan.js';
 export interface Firewall {
   /** As `doctor` names it. */
   readonly name: string;
-  /** Whether there is anything of ours in the kernel, from whatever run. */
-  present(): Promise<boolean>;
-  /** Brings the firewall to the plan, every gate at `hold`, whatever is there; never an open moment on the way. */
-  install(plan: Plan): Promise<void>;
+  /**
+   * Brings the firewall to the plan, every gate at `hold`, whatever is there; never an open moment on the way.
+   * Resolves with whether there was anything of ours before. What fails on an empty machine leaves it empty.
+   */
+  install(plan: Plan): Promise<{ readonly tookOver: boolean }>;
   /** One atomic change. */
   switchGate(id: string, from: Gate, to: Gate): Promise<void>;
   /** The gate that the kernel has. */
   readGate(id: string): Promise<Gate | undefined>;
   counters(plan: Plan): Promise<ReadonlyMap<string, TrafficCounters>>;
-  /** Removes everything of ours but the guard; resolves with a line for each. */
-  removeRules(): Promise<readonly string[]>;
-  /** Removes the guard and the sets. */
-  removeGuard(): Promise<readonly string[]>;
+  /** Removes everything of ours, `beforeGuard` done before the guard goes; resolves with a line for each thing. */
+  remove(beforeGuard: () => Promise<readonly string[]>): Promise<readonly string[]>;
 }

@@ -26,7 +26,7 @@ export function createGate({ backend = 'auto', marks, routeMetric = 4000, closin
   const firewall: Firewall = new IptablesFirewall(run, flavourOf(backend));
   return new NetfilterGate({
     firewall: () => Promise.resolve(firewall),
-    everyFirewall: () => Promise.resolve([firewall]),
+    otherFirewalls: () => Promise.resolve([]),
     routing: new Routing(run, { metric: routeMetric, priority: closingPriority, mask: marks.mask, warn }),
     marks,
     closingTable,

@@ -14,6 +14,16 @@ export type Flavour = 'default' | 'legacy' | 'nft';
 
 const families: readonly Family[] = [4, 6];
 
+interface FoundRules {
+  readonly flavour: Flavour;
+  readonly family: Family;
+  readonly tables: readonly FoundTable[];
+}
+
+function tablesOf({ rules }: { readonly rules: readonly FoundRules[] }, flavour: Flavour, family: Family): readonly FoundTable[] {
+  return rules.find((found) => found.flavour === flavour && found.family === family)?.tables ?? [];
+}
+
 /** Seconds to wait for the lock of iptables-legacy. */
 const lockSeconds = 10;
 
@@ -32,24 +42,23 @@ export class IptablesFirewall implements Firewall {
     return this.#flavour === 'default' ? 'iptables' : `iptables-${this.#flavour}`;
   }
 
-  async present(): Promise<boolean> {
-    const sets = await this.#sets();
-    const found = await Promise.all((await this.#flavours()).flatMap((flavour) => families.map((family) => this.#found(flavour, family))));
-    return sets.length > 0 || found.some((tables) => tables.length > 0);
-  }
-
-  async install(plan: Plan): Promise<void> {
-    const found = new Map<Family, readonly FoundTable[]>();
-    for (const family of families) found.set(family, await this.#found(this.#flavour, family, plan.families.includes(family)));
-    const existing = await this.#sets();
-    await this.#run('ipset', ['restore'], renderSets(plan, new Set(existing)));
-    for (const family of families) {
-      const text = renderInstall(plan, family, found.get(family) ?? []);
-      if (text !== '') await this.#restore(this.#flavour, family, text);
+  async install(plan: Plan): Promise<{ readonly tookOver: boolean }> {
+    const found = await this.#inspect(plan.families);
+    const tookOver = found.sets.length + found.rules.length > 0;
+    try {
+      await this.#run('ipset', ['restore'], renderSets(plan, new Set(found.sets)));
+      for (const family of families) {
+        const text = renderInstall(plan, family, tablesOf(found, this.#flavour, family));
+        if (text !== '') await this.#restore(this.#flavour, family, text);
+      }
+      await this.#removeTables(found.rules.filter(({ flavour }) => flavour !== this.#flavour));
+      const wanted = new Set(setsOf(plan));
+      await this.#destroy(found.sets.filter((name) => !wanted.has(name) && !wanted.has(name.slice(0, -newSuffix.length))));
+    } catch (error) {
+      if (!tookOver) await this.remove(() => Promise.resolve([])).catch(() => undefined);
+      throw error;
     }
-    for (const other of (await this.#flavours()).slice(1)) await this.#removeTables(other, () => true);
-    const wanted = new Set(setsOf(plan));
-    await this.#destroy(existing.filter((name) => !wanted.has(name) && !wanted.has(name.slice(0, -newSuffix.length))));
+    return { tookOver };
   }
 
   async switchGate(id: string, from: Gate, to: Gate): Promise<void> {
@@ -65,30 +74,21 @@ export class IptablesFirewall implements Firewall {
     return parseCounters(plan, texts.join('\n'));
   }
 
-  async removeRules(): Promise<readonly string[]> {
-    return this.#removeEverywhere(({ table }) => table !== 'mangle');
-  }
-
-  async removeGuard(): Promise<readonly string[]> {
-    const removed = await this.#removeEverywhere(({ table }) => table === 'mangle');
-    const sets = await this.#sets();
+  async remove(beforeGuard: () => Promise<readonly string[]>): Promise<readonly string[]> {
+    const { sets, rules } = await this.#inspect([]);
+    const guards = rules.map((part) => ({ ...part, tables: part.tables.filter(({ table }) => table === 'mangle') }));
+    const others = rules.map((part) => ({ ...part, tables: part.tables.filter(({ table }) => table !== 'mangle') }));
+    const removed = [...(await this.#removeTables(others)), ...(await beforeGuard()), ...(await this.#removeTables(guards))];
     await this.#destroy(sets);
     return [...removed, ...sets.map((name) => `ipset ${name}`)];
   }
 
-  async #removeEverywhere(which: (found: FoundTable) => boolean): Promise<readonly string[]> {
+  async #removeTables(rules: readonly FoundRules[]): Promise<readonly string[]> {
     const removed: string[] = [];
-    for (const flavour of await this.#flavours()) removed.push(...(await this.#removeTables(flavour, which)));
-    return removed;
-  }
-
-  async #removeTables(flavour: Flavour, which: (found: FoundTable) => boolean): Promise<readonly string[]> {
-    const removed: string[] = [];
-    for (const family of families) {
-      const found = (await this.#found(flavour, family)).filter(which);
-      if (found.length > 0) await this.#restore(flavour, family, renderRemoval(found));
+    for (const { flavour, family, tables } of rules) {
+      if (tables.length > 0) await this.#restore(flavour, family, renderRemoval(tables));
       const command = program(flavour, family);
-      removed.push(...found.flatMap(({ table, chains, jumps }) => [...jumps.map((jump) => `${command} -t ${table} -A ${jump}`), ...chains.map((chain) => `${command} -t ${table} -N ${chain}`)]));
+      removed.push(...tables.flatMap(({ table, chains, jumps }) => [...jumps.map((jump) => `${command} -t ${table} -A ${jump}`), ...chains.map((chain) => `${command} -t ${table} -N ${chain}`)]));
     }
     return removed;
   }
@@ -103,15 +103,17 @@ export class IptablesFirewall implements Firewall {
     // lists first: they hold on to the others
     const isList = (name: string): boolean => /-(hold|open|reject|bypass)$/.test(name);
     const ordered = [...sets.filter(isList), ...sets.filter((name) => !isList(name))];
+    let left = ordered;
     for (let attempt = 1; ; attempt++) {
-      const left = new Set(await this.#sets());
       try {
-        await this.#run('ipset', ['restore'], ordered.filter((name) => left.has(name)).map((name) => `destroy ${name}\n`).join(''));
+        await this.#run('ipset', ['restore'], left.map((name) => `destroy ${name}\n`).join(''));
         return;
       } catch (error) {
         if (attempt === 10 || !(error instanceof DaemonError && error.code === 'FIREWALL_FAILED')) throw error;
         await sleep(20 * attempt);
       }
+      const present = new Set(await this.#sets());
+      left = ordered.filter((name) => present.has(name));
     }
   }
 
@@ -119,14 +121,19 @@ export class IptablesFirewall implements Firewall {
     return (await this.#run('ipset', ['list', '-name'])).split('\n').filter((name) => name.startsWith(setPrefix));
   }
 
-  /** A family that is not asked for may be without its programs. */
-  async #found(flavour: Flavour, family: Family, needed = false): Promise<readonly FoundTable[]> {
-    try {
-      return parseSave(await this.#run(program(flavour, family, 'save'), []));
-    } catch (error) {
-      if (!needed && family === 6 && isMissing(error)) return [];
-      throw error;
-    }
+  /** Everything of ours, in both kernel interfaces. A family that is not `needed` may be without its programs. */
+  async #inspect(needed: readonly Family[]): Promise<{ readonly sets: readonly string[]; readonly rules: readonly FoundRules[] }> {
+    const look = async (flavour: Flavour, family: Family): Promise<FoundRules> => {
+      try {
+        return { flavour, family, tables: parseSave(await this.#run(program(flavour, family, 'save'), [])) };
+      } catch (error) {
+        if (!needed.includes(family) && family === 6 && isMissing(error)) return { flavour, family, tables: [] };
+        throw error;
+      }
+    };
+    const flavours = await this.#flavours();
+    const [sets, rules] = await Promise.all([this.#sets(), Promise.all(flavours.flatMap((flavour) => families.map((family) => look(flavour, family))))]);
+    return { sets, rules: rules.filter(({ tables }) => tables.length > 0) };
   }
 
   /** The chosen one first, then the one of the other kernel interface, if its programs are installed. */

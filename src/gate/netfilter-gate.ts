@@ -8,8 +8,8 @@ import { keptOf, type Routing } from './routing.js';
 export interface GateParts {
   /** Chosen once; may look around for it. */
   readonly firewall: () => Promise<Firewall>;
-  /** All backends that may have left something, the chosen one included. */
-  readonly everyFirewall: () => Promise<readonly Firewall[]>;
+  /** The other backends, which an earlier run may have used. */
+  readonly otherFirewalls: () => Promise<readonly Firewall[]>;
   readonly routing: Routing;
   readonly marks: Marks;
   readonly closingTable: number;
@@ -38,23 +38,21 @@ export class NetfilterGate implements GatePort {
   install(tunnels: readonly GateTunnel[]): Promise<void> {
     return this.#inTurn(async () => {
       const { routing, marks, closingTable } = this.#parts;
-      const lans = await routing.lans(new Set(tunnels.map(({ device }) => device)));
+      const [lans, found] = await Promise.all([routing.lans(new Set(tunnels.map(({ device }) => device))), routing.found()]);
       const plan = planOf(tunnels, { marks, lans, closingTable });
       const firewall = await this.#parts.firewall();
-      const found = await routing.found();
-      const before = await firewall.present();
-      if (before && this.#plan === undefined) this.#parts.warn('gate.taken_over', 'an earlier run left its guard behind: taken over without an open moment');
+      const { tookOver } = await firewall.install(plan);
       try {
-        await firewall.install(plan);
         const kept = await routing.install(plan, found);
-        await this.#removeOthers(firewall);
-        this.#plan = plan;
+        for (const other of await this.#parts.otherFirewalls()) await other.remove(() => Promise.resolve([]));
         this.#current = new Map(plan.tunnels.map((planned) => [planned.tunnel.name, { planned, gate: 'hold', catchFirst: false, addresses: kept.get(planned.tunnel.name) ?? {} }]));
       } catch (error) {
         // what an earlier run guards stays guarded; else nothing of a failed start remains
-        if (!before) await this.#removeAll([firewall]).catch(() => undefined);
+        if (!tookOver) await this.#removeAll().catch(() => undefined);
         throw error;
       }
+      if (tookOver && this.#plan === undefined) this.#parts.warn('gate.taken_over', 'an earlier run left its guard behind: taken over without an open moment');
+      this.#plan = plan;
     });
   }
 
@@ -112,25 +110,15 @@ export class NetfilterGate implements GatePort {
     return this.#inTurn(async () => {
       this.#plan = undefined;
       this.#current = new Map();
-      return this.#removeAll(await this.#parts.everyFirewall());
+      return this.#removeAll();
     });
   }
 
-  async #removeAll(firewalls: readonly Firewall[]): Promise<readonly string[]> {
-    const removed: string[] = [];
-    for (const firewall of firewalls) removed.push(...(await firewall.removeRules()));
-    removed.push(...(await this.#parts.routing.remove(await this.#parts.routing.found())));
-    for (const firewall of firewalls) removed.push(...(await firewall.removeGuard()));
-    return removed;
-  }
-
-  /** What an earlier run left in another backend goes when ours stands. */
-  async #removeOthers(chosen: Firewall): Promise<void> {
-    for (const firewall of await this.#parts.everyFirewall()) {
-      if (firewall.name === chosen.name) continue;
-      await firewall.removeRules();
-      await firewall.removeGuard();
-    }
+  async #removeAll(): Promise<readonly string[]> {
+    const { routing } = this.#parts;
+    const routes = async (): Promise<readonly string[]> => routing.remove(await routing.found());
+    const firewalls = [await this.#parts.firewall(), ...(await this.#parts.otherFirewalls())];
+    return firewalls.reduce<() => Promise<readonly string[]>>((inner, firewall) => () => firewall.remove(inner), routes)();
   }
 
   /** Under `bypass` packets take whatever route there is without us. */

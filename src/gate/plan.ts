@@ -2,7 +2,7 @@ import type { GateTunnel, Gate, Marks } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
 import { tunnelId } from './names.js';
 import { catchPrefixes, Ownership, type Entry } from './ownership.js';
-import { parseNet, type Family, type Net } from './prefix.js';
+import { formatNet, parseNet, type Family, type Net } from './prefix.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import { rulesOf, type TableName, type Table } from './rules.js';
 
@@ -29,7 +29,8 @@ export interface PlanOptions {
 /** Pure: the same arguments, the same plan. Throws CONFIG_INVALID. */
 export function planOf(tunnels: readonly GateTunnel[], { marks, lans, closingTable }: PlanOptions): Plan {
   const ownership = new Ownership(tunnels, lans);
-  const remotes = tunnels.flatMap((tunnel) => tunnel.remotes.map(parseNet));
+  // two tunnels may have the same server
+  const remotes = [...new Set(tunnels.flatMap((tunnel) => tunnel.remotes.map((remote) => formatNet(parseNet(remote)))))].map(parseNet);
   const planned = tunnels.map((tunnel, index): PlannedTunnel => {
     const entries = ownership.entries(tunnel.name);
     const families = ([4, 6] as const).filter((family) => entries.some(({ net, match }) => match && net.family === family));

@@ -1,127 +1,136 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DaemonError } from '../../../src/core/errors.js';
 import type { GateTunnel, Marks } from '../../../src/core/ports.js';
 import { Netns } from '../../lab/netns.js';
+import { Agent, type Outcome, type Packet } from './agent.js';
 
 export const marks: Marks = { mask: 0x00c00000, transport: 0x00400000, release: 0x00800000, reject: 0x00c00000 };
 
-/** What a program saw: `sent`, `connected`, or the name of an errno. */
-export type Outcome = string;
-
-const sender = `
-import errno, json, socket, sys
-o = json.loads(sys.argv[1])
-s = socket.socket(socket.AF_INET6 if ':' in o['to'] else socket.AF_INET, socket.SOCK_STREAM if o.get('tcp') else socket.SOCK_DGRAM)
-s.settimeout(o.get('timeout', 1))
-try:
-    if 'device' in o: s.setsockopt(socket.SOL_SOCKET, 25, o['device'].encode() + b'\\0')
-    if 'mark' in o: s.setsockopt(socket.SOL_SOCKET, 36, o['mark'])
-    if 'from' in o: s.bind((o['from'], o.get('sport', 0)))
-    s.connect((o['to'], o.get('port', 9)))
-    if o.get('tcp'): print('connected')
-    else:
-        for i in range(o.get('count', 1)): s.send(b'x')
-        if o.get('answer'):
-            try: s.recv(1); print('answered')
-            except TimeoutError: print('sent')
-        else: print('sent', s.getsockname()[0])
-except TimeoutError: print('timeout')
-except OSError as e: print(errno.errorcode[e.errno])
-`;
-
-export interface Packet {
-  readonly to: string;
-  readonly tcp?: boolean;
-  readonly from?: string;
-  readonly sport?: number;
-  readonly port?: number;
-  readonly count?: number;
-  readonly device?: string;
-  readonly mark?: number;
-  /** Waits for an answer or an ICMP error. */
-  readonly answer?: boolean;
-  /** Seconds. */
-  readonly timeout?: number;
+/** Where a packet went, and what its sender saw. */
+export interface Fate extends Outcome {
+  readonly held: number;
+  /** What arrived on the underlay, as `source > destination`. */
+  readonly leaked: readonly string[];
+  /** What arrived at the far end of the tunnel device. */
+  readonly tunnelled: readonly string[];
 }
 
+const queues = [11, 12];
+
 /**
- * LAN host – router – underlay, and a far end behind a device of the router that plays the tunnel. The protected
- * hosts exist on both sides: what arrives at the underlay's has leaked.
+ * LAN host – router – underlay, and a far end behind a device of the router that plays the tunnel. On both sides any
+ * address is a host that listens: what arrives at the underlay's has leaked.
  */
 export class RouterLab {
   readonly lan: Netns;
   readonly router: Netns;
   readonly underlay: Netns;
   readonly far: Netns;
+  readonly agents: { readonly lan: Agent; readonly router: Agent; readonly underlay: Agent; readonly far: Agent };
 
   private constructor(lan: Netns, router: Netns, underlay: Netns, far: Netns) {
     this.lan = lan;
     this.router = router;
     this.underlay = underlay;
     this.far = far;
+    this.agents = { lan: new Agent(lan), router: new Agent(router), underlay: new Agent(underlay), far: new Agent(far) };
   }
 
-  static async create(): Promise<RouterLab> {
+  /** With `listen` (as usual) somebody holds what is queued; without, the queues have no owner. */
+  static async create({ listen = true } = {}): Promise<RouterLab> {
     const [lan, router, underlay, far] = await Promise.all(['lan', 'router', 'under', 'far'].map((label) => Netns.create(label)));
     const lab = new RouterLab(lan!, router!, underlay!, far!);
     await lab.#wire();
+    if (listen) for (const queue of queues) await lab.agents.router.bind(queue);
     return lab;
   }
 
   async #wire(): Promise<void> {
     const { lan, router, underlay, far } = this;
-    await router.run('sysctl', ['-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1', 'net.ipv6.conf.all.accept_dad=0', 'net.ipv6.conf.default.accept_dad=0']);
+    const noDad = ['net.ipv6.conf.all.accept_dad=0', 'net.ipv6.conf.default.accept_dad=0'];
+    await Promise.all([lan, router, underlay, far].map((netns) => netns.run('sysctl', ['-qw', ...noDad])));
+    // errors are limited per second, and tests are quick
+    await router.run('sysctl', ['-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1', 'net.ipv4.icmp_ratelimit=0', 'net.ipv6.icmp.ratelimit=0']);
     await Netns.join({ netns: lan, device: 'eth0', addresses: ['10.77.1.2/24', 'fd00:77::2/64'] }, { netns: router, device: 'lan0', addresses: ['10.77.1.1/24', 'fd00:77::1/64'] });
     await Netns.join({ netns: underlay, device: 'eth0', addresses: ['198.51.100.2/24', '2001:db8::2/64'] }, { netns: router, device: 'wan0', addresses: ['198.51.100.1/24', '2001:db8::1/64'] });
     for (const args of ['route add default via 10.77.1.1', 'route add default via fd00:77::1']) await lan.ip(args);
-    for (const args of ['route add default via 198.51.100.2', 'route add default via 2001:db8::2']) await router.ip(args);
+    await this.defaultRoute(true);
+    await underlay.ip('route add 10.77.1.0/24 via 198.51.100.1');
+    await underlay.ip('route add fd00:77::/64 via 2001:db8::1');
     for (const netns of [underlay, far]) {
-      // any destination is a host there, so that whatever arrives is seen and UDP is answered by ICMP
-      for (const args of ['route add local 0.0.0.0/0 dev lo metric 1 table 99', 'rule add iif eth0 lookup 99 pref 10', 'route add local ::/0 dev lo metric 1 table 99', '-6 rule add iif eth0 lookup 99 pref 10']) await netns.ip(args);
+      for (const args of ['route add local 0.0.0.0/0 dev lo table 99', 'rule add iif eth0 lookup 99 pref 10', 'route add local ::/0 dev lo table 99', '-6 rule add iif eth0 lookup 99 pref 10']) await netns.ip(args);
       for (const command of ['iptables-legacy-restore', 'ip6tables-legacy-restore']) await netns.run(command, [], { input: '*raw\n-A PREROUTING -i eth0 -p udp --dport 9 -j DROP\n-A PREROUTING -i eth0 -p tcp --dport 9 -j DROP\nCOMMIT\n' });
     }
-    await underlay.ip('route add 10.77.1.0/24 via 198.51.100.1');
+    // neighbours are known from now on, so that no packet waits for them
+    for (const to of ['198.51.100.2', '2001:db8::2', '10.77.1.2', 'fd00:77::2']) await this.agents.router.send({ to });
+    for (const to of ['10.77.1.1', 'fd00:77::1']) await this.agents.lan.send({ to });
+    await this.#until(async () => (await this.agents.underlay.seen()).length > 0);
   }
 
-  /** The tunnel device comes, with its address, and, as OpenVPN would do it, a route for each prefix. */
+  async defaultRoute(there: boolean): Promise<void> {
+    for (const gateway of ['198.51.100.2', '2001:db8::2']) await this.router.ip(`route ${there ? 'add' : 'del'} default via ${gateway}`);
+  }
+
+  /** The tunnel device comes, with its addresses, and, as OpenVPN would do it, a route for each prefix. */
   async linkUp(device: string, prefixes: readonly string[]): Promise<void> {
     await Netns.join({ netns: this.router, device, addresses: ['10.8.0.6/24', 'fd00:8::6/64'] }, { netns: this.far, device: 'eth0', addresses: ['10.8.0.1/24', 'fd00:8::1/64'] });
-    for (const prefix of prefixes) await this.router.ip(`route add ${prefix} via ${prefix.includes(':') ? 'fd00:8::1' : '10.8.0.1'}`);
+    for (const net of ['10.77.1.0/24 via 10.8.0.6', 'fd00:77::/64 via fd00:8::6']) await this.far.ip(`route replace ${net}`);
+    for (const to of ['10.8.0.1', 'fd00:8::1']) await this.agents.router.send({ to, device });
+    for (const prefix of prefixes) await this.router.ip(`route add ${prefix} via ${prefix.includes(':') ? 'fd00:8::1' : '10.8.0.1'} dev ${device}`);
   }
 
   async linkDown(device: string): Promise<void> {
     await this.router.ip(`link del ${device}`);
   }
 
-  /** Sends from a namespace; resolves with what the program saw, and with the source address that it got. */
-  async send(netns: Netns, packet: Packet): Promise<{ outcome: Outcome; source: string | undefined }> {
-    const [outcome = '', source] = (await netns.run('python3', ['-c', sender, JSON.stringify(packet)])).trim().split(' ');
-    return { outcome, source };
+  /** Sends from the LAN host or from the router itself, and looks where it went. What is held stays held. */
+  async fate(from: 'lan' | 'router', packet: Packet, expected = packet.count ?? 1): Promise<Fate> {
+    await this.#forget();
+    const before = await this.held();
+    const outcome = await this.agents[from].send(packet);
+    const leaked: string[] = [];
+    const tunnelled: string[] = [];
+    let held = 0;
+    await this.#until(async () => {
+      leaked.push(...(await this.agents.underlay.seen()));
+      tunnelled.push(...(await this.agents.far.seen()));
+      held = (await this.held()) - before;
+      return leaked.length + tunnelled.length + held >= expected;
+    });
+    return { ...outcome, held, leaked, tunnelled };
   }
 
-  /** Packets to port 9 that arrived at the underlay or at the far end of the tunnel, so far, both families. */
-  async arrived(netns: Netns): Promise<number> {
-    const saved = await Promise.all(['iptables-legacy-save', 'ip6tables-legacy-save'].map((command) => netns.run(command, ['-c', '-t', 'raw'])));
-    return sum(saved.join('\n'), (line) => line.includes('--dport 9'));
+  /** Where it went, in a word. */
+  async where(from: 'lan' | 'router', packet: Packet): Promise<'held' | 'tunnel' | 'underlay' | 'nowhere'> {
+    const { held, leaked, tunnelled } = await this.fate(from, packet);
+    if (leaked.length > 0) return 'underlay';
+    if (tunnelled.length > 0) return 'tunnel';
+    return held > 0 ? 'held' : 'nowhere';
   }
 
-  /** Packets that the rules of the router queued, so far, both families. */
-  async held(save: string): Promise<number> {
-    const saved = await Promise.all([`iptables${save}-save`, `ip6tables${save}-save`].map((command) => this.router.run(command, ['-c', '-t', 'raw'])));
-    return sum(saved.join('\n'), (line) => line.includes('-j NFQUEUE'));
+  /** What is held now. */
+  async held(): Promise<number> {
+    const rows = (await this.router.run('cat', ['/proc/net/netfilter/nfnetlink_queue'])).split('\n').filter(Boolean);
+    return rows.reduce((sum, row) => sum + Number(row.trim().split(/\s+/)[2]), 0);
   }
 
-  /** Runs `action` and resolves with what it moved. */
-  async watch(save: string, action: () => Promise<unknown>): Promise<{ held: number; leaked: number; tunnelled: number }> {
-    const read = () => Promise.all([this.held(save), this.arrived(this.underlay), this.arrived(this.far)]);
-    const before = await read();
-    await action();
-    const [held, leaked, tunnelled] = (await read()).map((count, index) => count - before[index]!);
-    return { held: held!, leaked: leaked!, tunnelled: tunnelled! };
+  /** Gives all that is held the same verdict. */
+  async release(verdict: { accept: boolean; mark?: number }): Promise<void> {
+    for (const queue of queues) await this.agents.router.verdict(queue, verdict);
   }
 
-  /** What the router has of firewall, sets, routes, rules and addresses, without counters and empty tables. */
+  async #forget(): Promise<void> {
+    await Promise.all([this.agents.underlay.seen(), this.agents.far.seen()]);
+  }
+
+  /** Up to 100 ms: longer than any packet needs here. */
+  async #until(done: () => Promise<boolean>): Promise<void> {
+    for (const end = performance.now() + 100; !(await done()) && performance.now() < end; ) await sleep(5);
+  }
+
+  /** What the router has of firewall, sets, routes, rules and addresses, without counters and what the kernel adds by itself. */
   async state(): Promise<string> {
-    const commands = ['iptables-legacy-save', 'ip6tables-legacy-save', 'iptables-nft-save', 'ip6tables-nft-save', 'ipset save', 'ip -4 route show table all', 'ip -6 route show table all', 'ip -4 rule', 'ip -6 rule', 'ip addr show dev lo'];
+    const commands = ['iptables-legacy-save', 'ip6tables-legacy-save', 'iptables-nft-save', 'ip6tables-nft-save', 'ipset save', 'ip -4 route show table all', 'ip -6 route show table all', 'ip nexthop', 'ip -4 rule', 'ip -6 rule', 'ip addr show dev lo'];
     const outputs = await Promise.all(
       commands.map(async (command) => {
         const [program = '', ...args] = command.split(' ');
@@ -132,15 +141,9 @@ export class RouterLab {
   }
 
   async dispose(): Promise<void> {
+    await Promise.all(Object.values(this.agents).map((agent) => agent.stop()));
     await Promise.all([this.lan, this.router, this.underlay, this.far].map((netns) => netns.dispose()));
   }
-}
-
-function sum(saved: string, which: (line: string) => boolean): number {
-  return saved
-    .split('\n')
-    .filter(which)
-    .reduce((total, line) => total + Number(/^\[(\d+):/.exec(line)?.[1] ?? 0), 0);
 }
 
 export function tunnelOf(overrides: Partial<GateTunnel> = {}): GateTunnel {

@@ -1,0 +1,152 @@
+import type { Addresses, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
+import { DaemonError } from '../core/errors.js';
+import { planOf, type Plan } from './plan.js';
+import type { PlannedTunnel } from './planned-tunnel.js';
+import { contains, parseNet, type Net } from './prefix.js';
+
+/** Where a packet of the LAN, or of this host, goes. */
+export type FakeFate = 'held' | 'refused' | 'nowhere' | 'tunnel' | 'underlay';
+
+interface FakeState {
+  readonly planned: PlannedTunnel;
+  gate: Gate;
+  catchFirst: boolean;
+  addresses: Addresses;
+}
+
+export interface FakeGateOptions {
+  readonly marks: Marks;
+  /** Prefixes on link. */
+  readonly lans?: readonly string[];
+}
+
+/**
+ * A gate without a kernel, for tests of what uses one: it keeps what it was told, refuses what the real one refuses,
+ * and knows where a packet would go. The contract suite runs against this and the real one.
+ */
+export class FakeGate implements GatePort {
+  readonly #options: FakeGateOptions;
+  /** Devices that are up, with OpenVPN's routes: set by the test. */
+  readonly devices = new Set<string>();
+  /** Every change that was made, in order: `office: open`. */
+  readonly journal: string[] = [];
+  #plan: Plan | undefined;
+  #states = new Map<string, FakeState>();
+  #traffic = new Map<string, TrafficCounters>();
+  #failure: DaemonError | undefined;
+
+  constructor(options: FakeGateOptions) {
+    this.#options = options;
+  }
+
+  /** The next change fails with this, and changes nothing. */
+  failNext(error: DaemonError): void {
+    this.#failure = error;
+  }
+
+  /** Packets that matched, on top of those before. */
+  count(tunnel: string, { out = 0, in: incoming = 0 }: Partial<TrafficCounters>): void {
+    const before = this.#traffic.get(tunnel) ?? { out: 0, in: 0 };
+    this.#traffic.set(tunnel, { out: before.out + out, in: before.in + incoming });
+  }
+
+  gateOf(tunnel: string): Gate {
+    return this.#of(tunnel).gate;
+  }
+
+  addressesOf(tunnel: string): Addresses {
+    return this.#of(tunnel).addresses;
+  }
+
+  isCatchingFirst(tunnel: string): boolean {
+    return this.#of(tunnel).catchFirst;
+  }
+
+  /** Where a packet from the LAN (`lan`) or of this host (`router`) to an address goes now. */
+  fate(from: 'lan' | 'router', to: string): FakeFate {
+    const address = parseNet(to);
+    const state = [...this.#states.values()].find(({ planned }) => owns(planned, address));
+    const toRemote = from === 'router' && this.#plan?.remotes.some((remote) => contains(remote, address)) === true;
+    if (state === undefined || toRemote) return 'underlay';
+    const { tunnel } = state.planned;
+    const up = this.devices.has(tunnel.device);
+    switch (state.gate) {
+      case 'hold':
+        return 'held';
+      case 'reject':
+        return tunnel.onFailure === 'reject' ? 'refused' : 'nowhere';
+      case 'bypass':
+        return up ? 'tunnel' : 'underlay';
+      case 'open':
+        return up && !(from === 'router' && state.catchFirst) ? 'tunnel' : 'nowhere';
+    }
+  }
+
+  install(tunnels: readonly GateTunnel[]): Promise<void> {
+    return this.#change(`install ${tunnels.map(({ name }) => name).join(' ')}`.trim(), () => {
+      const plan = planOf(tunnels, { marks: this.#options.marks, lans: (this.#options.lans ?? []).map(parseNet), closingTable: 1 });
+      const before = this.#states;
+      this.#states = new Map(plan.tunnels.map((planned) => [planned.tunnel.name, { planned, gate: 'hold', catchFirst: false, addresses: before.get(planned.tunnel.name)?.addresses ?? {} }]));
+      this.#traffic = new Map();
+      this.#plan = plan;
+    });
+  }
+
+  set(tunnel: string, gate: Gate): Promise<void> {
+    return this.#change(`${tunnel}: ${gate}`, () => {
+      const state = this.#of(tunnel);
+      state.gate = gate;
+      if (gate === 'bypass') state.catchFirst = false;
+    });
+  }
+
+  catchFirst(tunnel: string, on: boolean): Promise<void> {
+    return this.#change(`${tunnel}: catch first ${on ? 'on' : 'off'}`, () => {
+      const state = this.#of(tunnel);
+      state.catchFirst = on && state.gate !== 'bypass';
+    });
+  }
+
+  keepAddresses(tunnel: string, addresses: Addresses): Promise<void> {
+    return this.#change(`${tunnel}: keep ${[addresses.ipv4, addresses.ipv6].filter(Boolean).join(' ')}`, () => {
+      for (const address of [addresses.ipv4, addresses.ipv6]) if (address !== undefined) parseNet(address);
+      const state = this.#of(tunnel);
+      state.addresses = { ...state.addresses, ...addresses };
+    });
+  }
+
+  counters(): Promise<ReadonlyMap<string, TrafficCounters>> {
+    return Promise.resolve(new Map([...this.#states.keys()].map((name) => [name, this.#traffic.get(name) ?? { out: 0, in: 0 }])));
+  }
+
+  async remove(): Promise<readonly string[]> {
+    const removed = [...this.#states.keys()].map((name) => `fake ${name}`);
+    await this.#change('remove', () => {
+      this.#states = new Map();
+      this.#plan = undefined;
+    });
+    return removed;
+  }
+
+  #of(tunnel: string): FakeState {
+    const state = this.#states.get(tunnel);
+    if (state === undefined) throw new DaemonError('TUNNEL_UNKNOWN', `the gate knows no tunnel "${tunnel}"`);
+    return state;
+  }
+
+  #change(entry: string, apply: () => void): Promise<void> {
+    // as a promise in any case, like the real one's
+    return Promise.resolve().then(() => {
+      const failure = this.#failure;
+      this.#failure = undefined;
+      if (failure !== undefined) throw failure;
+      apply();
+      this.journal.push(entry);
+    });
+  }
+}
+
+/** The longest entry around the address decides. */
+function owns({ entries }: PlannedTunnel, address: Net): boolean {
+  return entries.filter(({ net }) => contains(net, address)).reduce<{ length: number; match: boolean }>((best, { net, match }) => (net.length >= best.length ? { length: net.length, match } : best), { length: -1, match: false }).match;
+}

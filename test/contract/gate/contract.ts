@@ -1,0 +1,143 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Gate, GatePort, GateTunnel } from '../../../src/core/ports.js';
+import { failureOf, tunnelOf } from './router-lab.js';
+
+export type Sender = 'lan' | 'router';
+
+/** A gate in its surroundings: LAN 10.77.1.0/24, underlay 198.51.100.0/24, a default route, a device that plays the tunnel. */
+export interface World {
+  readonly gate: GatePort;
+  where(from: Sender, to: string): Promise<'held' | 'tunnel' | 'underlay' | 'nowhere'>;
+  /** What a TCP connect sees. */
+  connect(from: Sender, to: string): Promise<'refused' | 'silence'>;
+  linkUp(tunnel: GateTunnel): Promise<void>;
+  linkDown(tunnel: GateTunnel): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+const office = tunnelOf();
+const [host4, host6] = ['10.99.3.1', 'fd00:99::3:1'];
+const senders: readonly Sender[] = ['lan', 'router'];
+const everyone = senders.flatMap((from) => [host4, host6].map((to) => ({ from, to })));
+
+/** What every gate does, the fake included. */
+export function gateContract(name: string, create: () => Promise<World>): void {
+  describe(`gate: ${name}`, () => {
+    let world: World;
+    beforeAll(async () => {
+      world = await create();
+    });
+    afterAll(() => world.dispose());
+    afterEach(() => world.gate.remove());
+
+    const installed = async (gate: Gate, overrides: Partial<GateTunnel> = {}): Promise<void> => {
+      await world.gate.install([{ ...office, ...overrides }]);
+      await world.gate.set('office', gate);
+    };
+
+    it('is closed after install, and holds what is protected, from the LAN and local', async () => {
+      await world.gate.install([office]);
+      for (const { from, to } of everyone) expect({ from, to, went: await world.where(from, to) }).toEqual({ from, to, went: 'held' });
+      expect(await world.where('lan', '198.51.100.77')).toBe('underlay');
+    });
+
+    it('opens into the tunnel device, and nowhere else', async () => {
+      await installed('open');
+      for (const { from, to } of everyone) expect({ from, to, went: await world.where(from, to) }).toEqual({ from, to, went: 'nowhere' });
+      await world.linkUp(office);
+      for (const { from, to } of everyone) expect({ from, to, went: await world.where(from, to) }).toEqual({ from, to, went: 'tunnel' });
+      await world.linkDown(office);
+      for (const { from, to } of everyone) expect({ from, to, went: await world.where(from, to) }).toEqual({ from, to, went: 'nowhere' });
+    });
+
+    it('answers under reject, and is silent with onFailure: drop', async () => {
+      await installed('reject');
+      for (const { from, to } of everyone) expect({ from, to, saw: await world.connect(from, to) }).toEqual({ from, to, saw: 'refused' });
+      await installed('reject', { onFailure: 'drop' });
+      expect(await world.connect('lan', host4)).toBe('silence');
+      expect(await world.connect('lan', host6)).toBe('silence');
+    });
+
+    it('lets everything go its way under bypass, and takes it back', async () => {
+      await installed('bypass');
+      for (const { from, to } of everyone) expect({ from, to, went: await world.where(from, to) }).toEqual({ from, to, went: 'underlay' });
+      await world.gate.set('office', 'hold');
+      for (const { from, to } of everyone) expect({ from, to, went: await world.where(from, to) }).toEqual({ from, to, went: 'held' });
+    });
+
+    it('goes from any gate to any other, and from one to itself', async () => {
+      await world.gate.install([office]);
+      const gates: readonly Gate[] = ['hold', 'open', 'reject', 'bypass'];
+      const expected = { hold: 'held', open: 'nowhere', reject: 'nowhere', bypass: 'underlay' };
+      for (const from of gates) {
+        for (const to of gates) {
+          await world.gate.set('office', from);
+          await world.gate.set('office', to);
+          expect({ from, to, went: await world.where('lan', host4) }).toEqual({ from, to, went: expected[to] });
+        }
+      }
+    });
+
+    it('catches local packets first on demand, and forwarded ones never', async () => {
+      await installed('open');
+      await world.linkUp(office);
+      await world.gate.catchFirst('office', true);
+      await world.gate.catchFirst('office', true);
+      expect([await world.where('router', host4), await world.where('router', host6)]).toEqual(['nowhere', 'nowhere']);
+      expect([await world.where('lan', host4), await world.where('lan', host6)]).toEqual(['tunnel', 'tunnel']);
+      await world.gate.catchFirst('office', false);
+      expect([await world.where('router', host4), await world.where('router', host6)]).toEqual(['tunnel', 'tunnel']);
+      await world.linkDown(office);
+    });
+
+    it('forgets catchFirst under bypass', async () => {
+      await installed('open');
+      await world.gate.catchFirst('office', true);
+      await world.gate.set('office', 'bypass');
+      await world.gate.catchFirst('office', true);
+      expect(await world.where('router', host4)).toBe('underlay');
+    });
+
+    it('leaves alone what is excluded, on a LAN, or a remote for local packets', async () => {
+      await world.gate.install([tunnelOf({ protect: ['10.0.0.0/8', '198.51.0.0/16', 'fd00::/8'], exclude: ['10.50.0.0/16', 'fd00:50::/32'], remotes: ['198.51.3.3'] })]);
+      expect(await world.where('lan', host4)).toBe('held');
+      for (const from of senders) expect([await world.where(from, '10.50.0.1'), await world.where(from, 'fd00:50::1')]).toEqual(['underlay', 'underlay']);
+      expect(await world.where('lan', '198.51.100.2')).toBe('underlay');
+      expect(await world.where('router', '198.51.3.3')).toBe('underlay');
+      expect(await world.where('lan', '198.51.3.3')).toBe('held');
+      expect(await world.where('router', '198.51.3.4')).toBe('held');
+    });
+
+    it('gives nested prefixes to the tunnel with the longer one', async () => {
+      const wide = tunnelOf({ protect: ['10.0.0.0/8'] });
+      const narrow = tunnelOf({ name: 'lab', device: 'ovpn-lab', queue: 12, protect: ['10.99.0.0/16'], exclude: ['10.99.7.0/24'] });
+      await world.gate.install([wide, narrow]);
+      await world.gate.set('lab', 'bypass');
+      expect([await world.where('lan', '10.99.3.1'), await world.where('lan', '10.98.3.1'), await world.where('lan', '10.99.7.1')]).toEqual(['underlay', 'held', 'held']);
+      expect([await world.where('router', '10.99.3.1'), await world.where('router', '10.98.3.1'), await world.where('router', '10.99.7.1')]).toEqual(['underlay', 'held', 'held']);
+      await world.gate.set('lab', 'hold');
+      await world.gate.set('office', 'bypass');
+      expect([await world.where('lan', '10.99.3.1'), await world.where('lan', '10.98.3.1'), await world.where('lan', '10.99.7.1')]).toEqual(['held', 'underlay', 'underlay']);
+    });
+
+    it('refuses what makes no sense, and changes nothing', async () => {
+      await world.gate.install([office]);
+      expect((await failureOf(world.gate.set('nobody', 'open'))).code).toBe('TUNNEL_UNKNOWN');
+      expect((await failureOf(world.gate.catchFirst('nobody', true))).code).toBe('TUNNEL_UNKNOWN');
+      expect((await failureOf(world.gate.keepAddresses('nobody', {}))).code).toBe('TUNNEL_UNKNOWN');
+      expect((await failureOf(world.gate.keepAddresses('office', { ipv4: 'here' }))).code).toBe('CONFIG_INVALID');
+      expect((await failureOf(world.gate.install([office, tunnelOf({ name: 'twin', protect: ['10.99.0.0/16'] })]))).code).toBe('CONFIG_INVALID');
+      expect(await world.where('lan', host4)).toBe('held');
+    });
+
+    it('counts nothing before there is anything, and says what it removed', async () => {
+      expect((await world.gate.counters()).size).toBe(0);
+      await world.gate.install([office]);
+      expect((await world.gate.counters()).get('office')).toEqual({ out: 0, in: 0 });
+      expect((await world.gate.remove()).length).toBeGreaterThan(0);
+      expect(await world.gate.remove()).toEqual([]);
+      expect((await world.gate.counters()).size).toBe(0);
+      expect(await world.where('lan', host4)).toBe('underlay');
+    });
+  });
+}
