@@ -76,14 +76,14 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
    */
   static async open(options: OpenOptions): Promise<NfQueue> {
     const settings = resolveOptions(options);
-    const { num, copyRange, maxLength, receiveBuffer, flagBits, netns, slots, slotSize } = settings;
+    const { num, copyRange, maxLength, receiveBuffer, flagBits, netns, slots, slotSize, coalesceUs } = settings;
     const records = new Uint32Array(slots * RECORD_WORDS);
     const replies = new Uint32Array(slots * REPLY_WORDS);
     const opened: { queue?: NfQueue } = {};
     const dispatch: Dispatch = (...burst) => {
       if (opened.queue !== undefined) opened.queue.#dispatch(...burst);
     };
-    const words = Float64Array.of(num, copyRange, maxLength, receiveBuffer, flagBits, netns, slots, slotSize);
+    const words = Float64Array.of(num, copyRange, maxLength, receiveBuffer, flagBits, netns, slots, slotSize, coalesceUs);
     const result = native.open(words, dispatch, records, replies);
     if ('errno' in result) throw await explainOpenFailure(result, settings);
     opened.queue = new NfQueue(settings, result, records, replies);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "queue.h"
+#include "reader.h"
 #include "statistics.h"
 #include "verdict.h"
 
@@ -74,14 +75,14 @@ static napi_value failed(napi_env env, const struct nfq_failure *failure) {
   return result;
 }
 
-/* open(settings: Float64Array of 8, dispatch, records, replies) */
+/* open(settings: Float64Array of 9, dispatch, records, replies) */
 static napi_value open_queue(napi_env env, napi_callback_info info) {
   struct call call;
   double *values = NULL;
   size_t count = 0;
   if (!read_call(env, info, &call)) return NULL;
   napi_get_typedarray_info(env, call.arguments[0], NULL, &count, (void **)&values, NULL, NULL);
-  if (count < 8) return NULL;
+  if (count < 9) return NULL;
   const struct nfq_settings settings = {
       .queue = (uint16_t)values[0], .copy_range = (uint32_t)values[1], .max_length = (uint32_t)values[2],
       .receive_buffer = (uint32_t)values[3], .flags = (uint32_t)values[4], .netns = (int)values[5]};
@@ -93,7 +94,8 @@ static napi_value open_queue(napi_env env, napi_callback_info info) {
     nfq_socket_close(&socket);
     return NULL;
   }
-  if (!nfq_queue_create(env, &socket, (uint32_t)values[6], (uint32_t)values[7], self, call.arguments[1], call.arguments[2], call.arguments[3])) return NULL;
+  const struct nfq_reading reading = {.slots = (uint32_t)values[6], .slot_size = (uint32_t)values[7], .coalesce_us = (uint32_t)values[8]};
+  if (!nfq_queue_create(env, &socket, &reading, self, call.arguments[1], call.arguments[2], call.arguments[3])) return NULL;
   set(env, self, "port", number(env, socket.port));
   set(env, self, "receiveBuffer", number(env, socket.receive_buffer));
   set(env, self, "bufferForced", number(env, socket.buffer_forced));
@@ -110,15 +112,14 @@ static napi_value close_queue(napi_env env, napi_callback_info info) {
 static napi_value start_queue(napi_env env, napi_callback_info info) {
   struct call call;
   if (!read_queue_call(env, info, &call)) return NULL;
-  nfq_queue_start(call.queue);
+  nfq_reader_start(call.queue);
   return NULL;
 }
 
 static napi_value ref_queue(napi_env env, napi_callback_info info) {
   struct call call;
   if (!read_queue_call(env, info, &call)) return NULL;
-  if (get_u32(&call, 1)) uv_ref((uv_handle_t *)&call.queue->poll);
-  else uv_unref((uv_handle_t *)&call.queue->poll);
+  nfq_queue_ref(call.queue, get_u32(&call, 1) != 0);
   return NULL;
 }
 

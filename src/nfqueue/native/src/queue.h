@@ -11,17 +11,29 @@
 #include "parse.h"
 #include "socket.h"
 
+/* How packets are read. */
+struct nfq_reading {
+  uint32_t slots;       /* datagrams a read */
+  uint32_t slot_size;   /* bytes */
+  uint32_t coalesce_us; /* under a flood: time between two reads; 0: packets are read as they come */
+};
+
 struct nfq_queue {
   napi_env env;
-  uv_poll_t poll;
+  uv_poll_t poll; /* of the socket */
+  uv_poll_t tick; /* of `timer` */
+  int timer;      /* timerfd, armed under a flood only */
+  struct nfq_reading reading;
+  uint64_t window_start; /* ns; since when `window_packets` are counted */
+  uint32_t window_packets;
+  bool started;
+  bool failed; /* nothing more can be read */
   struct nfq_socket socket;
   struct held held;
   struct mmsghdr *headers;
   struct iovec *parts;
   struct nfq_record *records; /* memory of a typed array that `records_ref` keeps */
   struct nfq_reply *replies;
-  uint32_t slots;     /* datagrams a read */
-  uint32_t slot_size; /* bytes */
   napi_ref self;
   napi_ref dispatch;
   napi_ref buffer;
@@ -29,25 +41,23 @@ struct nfq_queue {
   napi_ref replies_ref;
   napi_async_context context;
   napi_async_cleanup_hook_handle cleanup;
-  unsigned owners; /* the loop's handle and the JavaScript object: the last one frees */
+  unsigned handles; /* of the loop, that are not closed yet */
+  unsigned owners; /* the loop's handles and the JavaScript object: the last one frees */
   bool closed;
 };
-
-/* Flags of a call of `dispatch`. */
-enum { NFQ_OVERFLOW = 1, NFQ_FAILED = 2 };
 
 /*
  * Takes over an open socket. `self` becomes the JavaScript object of the queue; `dispatch` is called with (packets,
  * replies, flags, malformed, errno, buffer) for each burst. Both typed arrays hold one row per slot. NULL with a pending
  * exception if that fails; the socket is closed then.
  */
-struct nfq_queue *nfq_queue_create(napi_env env, const struct nfq_socket *socket, uint32_t slots, uint32_t slot_size,
+struct nfq_queue *nfq_queue_create(napi_env env, const struct nfq_socket *socket, const struct nfq_reading *reading,
                                    napi_value self, napi_value dispatch, napi_value records, napi_value replies);
 
-/* Begins to read. Until then packets wait in the kernel, and the loop does not know of the queue. */
-void nfq_queue_start(struct nfq_queue *queue);
+/* Whether the loop lives as long as the queue is read. */
+void nfq_queue_ref(struct nfq_queue *queue, bool on);
 
-/* Closes the socket now and the loop's handle with the next turn. Again: does nothing. */
+/* Closes the socket now and the loop's handles with the next turn. Again: does nothing. */
 void nfq_queue_close(struct nfq_queue *queue);
 
 #endif

@@ -1,0 +1,175 @@
+#include "reader.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+/* Reads before the loop gets its turn again: a flood must not starve timers and other descriptors. */
+enum { ROUNDS_A_TURN = 8 };
+
+/* A flood is 40 packets a millisecond, over half a millisecond at least. */
+enum { WINDOW_NS = 500000, FLOOD_PER_MS = 40 };
+
+/* Under a flood a tick that brings less than this ends it. */
+enum { CALM_PACKETS = 2 };
+
+/*
+ * The receive buffer is JavaScript's, and a listener may have transferred it away (postMessage with a transfer list): then
+ * there is a new one from now on. NULL if there is no memory for it.
+ */
+static uint8_t *receive_buffer(struct nfq_queue *queue, napi_value *value) {
+  void *data = NULL;
+  size_t length = 0, wanted = (size_t)queue->reading.slots * queue->reading.slot_size;
+  if (queue->buffer) {
+    if (napi_get_reference_value(queue->env, queue->buffer, value) != napi_ok) return NULL;
+    napi_get_arraybuffer_info(queue->env, *value, &data, &length);
+    if (length == wanted) return data;
+    napi_delete_reference(queue->env, queue->buffer);
+    queue->buffer = NULL;
+  }
+  if (napi_create_arraybuffer(queue->env, wanted, &data, value) != napi_ok) return NULL;
+  if (napi_create_reference(queue->env, *value, 1, &queue->buffer) != napi_ok) return NULL;
+  for (uint32_t i = 0; i < queue->reading.slots; i++) {
+    queue->parts[i] = (struct iovec){.iov_base = (uint8_t *)data + (size_t)i * queue->reading.slot_size, .iov_len = queue->reading.slot_size};
+    queue->headers[i].msg_hdr = (struct msghdr){.msg_iov = &queue->parts[i], .msg_iovlen = 1};
+  }
+  return data;
+}
+
+struct report {
+  uint32_t packets;
+  uint32_t replies;
+  uint32_t flags;
+  uint32_t malformed;
+  uint32_t error;
+};
+
+static void tell(struct nfq_queue *queue, const struct report *report, napi_value buffer) {
+  napi_value self, dispatch, arguments[6];
+  napi_env env = queue->env;
+  if (napi_get_reference_value(env, queue->self, &self) != napi_ok) return;
+  if (napi_get_reference_value(env, queue->dispatch, &dispatch) != napi_ok) return;
+  const uint32_t numbers[] = {report->packets, report->replies, report->flags, report->malformed, report->error};
+  for (size_t i = 0; i < 5; i++) {
+    if (napi_create_uint32(env, numbers[i], &arguments[i]) != napi_ok) return;
+  }
+  arguments[5] = buffer;
+  napi_make_callback(env, queue->context, self, dispatch, 6, arguments, NULL);
+}
+
+/* Takes over what one recvmmsg brought. */
+static void take(struct nfq_queue *queue, const uint8_t *data, unsigned count, struct report *report) {
+  struct nfq_sink sink = {.packets = queue->records, .replies = queue->replies, .packet_capacity = queue->reading.slots,
+                          .reply_capacity = queue->reading.slots};
+  for (unsigned i = 0; i < count; i++) {
+    uint32_t length = queue->headers[i].msg_len;
+    if (length > queue->reading.slot_size) length = queue->reading.slot_size;
+    nfq_parse(data, (size_t)i * queue->reading.slot_size, length, &sink);
+  }
+  for (uint32_t i = 0; i < sink.packet_count; i++) {
+    if (held_add(&queue->held, sink.packets[i].id, sink.packets[i].length) < 0) report->error = ENOMEM;
+  }
+  report->packets = sink.packet_count;
+  report->replies = sink.reply_count;
+  report->malformed = sink.malformed;
+}
+
+/* One read and one call of JavaScript. Whether there may be more to read; adds what came to `packets`. */
+static bool read_burst(struct nfq_queue *queue, uint32_t *packets) {
+  napi_value buffer;
+  struct report report = {0};
+  uint8_t *data = receive_buffer(queue, &buffer);
+  if (!data) return false;
+  int count = recvmmsg(queue->socket.fd, queue->headers, queue->reading.slots, MSG_DONTWAIT, NULL);
+  if (count > 0) {
+    take(queue, data, (unsigned)count, &report);
+  } else if (errno == EINTR) {
+    return true;
+  } else if (errno == ENOBUFS) {
+    report.flags = NFQ_OVERFLOW;
+  } else if (errno == EAGAIN) {
+    return false;
+  } else {
+    report.flags = NFQ_FAILED;
+    report.error = (uint32_t)errno;
+    queue->failed = true;
+    uv_poll_stop(&queue->poll);
+    uv_poll_stop(&queue->tick);
+  }
+  *packets += report.packets;
+  tell(queue, &report, buffer);
+  return !queue->closed && !queue->failed && (count < 0 || (uint32_t)count == queue->reading.slots);
+}
+
+/* Reads what there is, within limits. Whether there is more. */
+static bool read_turn(struct nfq_queue *queue, uint32_t *packets) {
+  bool more = true;
+  for (int round = 0; more && round < ROUNDS_A_TURN; round++) {
+    napi_handle_scope scope;
+    if (napi_open_handle_scope(queue->env, &scope) != napi_ok) return false;
+    more = read_burst(queue, packets);
+    napi_close_handle_scope(queue->env, scope);
+  }
+  return more;
+}
+
+static void arm(struct nfq_queue *queue, long nanoseconds) {
+  const struct itimerspec time = {.it_value.tv_nsec = nanoseconds};
+  timerfd_settime(queue->timer, 0, &time, NULL);
+}
+
+static void on_readable(uv_poll_t *handle, int status, int events);
+
+/*
+ * Under a flood, being woken costs more than reading: then the socket is left alone for a moment, and the timer says when
+ * to read what has come. Like a network card's interrupt moderation, and the event loop is free meanwhile.
+ */
+static void on_tick(uv_poll_t *handle, int status, int events) {
+  (void)status;
+  (void)events;
+  struct nfq_queue *queue = handle->data;
+  uint64_t expirations;
+  uint32_t packets = 0;
+  if (read(queue->timer, &expirations, sizeof expirations) < 0) return;
+  bool more = read_turn(queue, &packets);
+  if (queue->closed || queue->failed) return;
+  if (packets >= CALM_PACKETS) {
+    arm(queue, more ? 1 : (long)queue->reading.coalesce_us * 1000);
+    return;
+  }
+  queue->window_start = 0;
+  uv_poll_stop(&queue->tick);
+  uv_poll_start(&queue->poll, UV_READABLE, on_readable);
+}
+
+static bool is_flood(struct nfq_queue *queue, uint32_t packets) {
+  uint64_t now = uv_hrtime();
+  uint64_t elapsed = now - queue->window_start;
+  queue->window_packets += packets;
+  if (elapsed < WINDOW_NS) return false;
+  bool flood = queue->window_packets >= elapsed / 1000000.0 * FLOOD_PER_MS;
+  queue->window_start = now;
+  queue->window_packets = 0;
+  return flood;
+}
+
+static void on_readable(uv_poll_t *handle, int status, int events) {
+  (void)status; /* an error condition of the socket shows in the read */
+  (void)events;
+  struct nfq_queue *queue = handle->data;
+  uint32_t packets = 0;
+  bool more = read_turn(queue, &packets);
+  if (queue->closed || queue->failed || more || queue->reading.coalesce_us == 0 || !is_flood(queue, packets)) return;
+  uv_poll_stop(&queue->poll);
+  uv_poll_start(&queue->tick, UV_READABLE, on_tick);
+  arm(queue, (long)queue->reading.coalesce_us * 1000);
+}
+
+void nfq_reader_start(struct nfq_queue *queue) {
+  if (queue->closed || queue->started) return;
+  queue->started = true;
+  uv_poll_start(&queue->poll, UV_READABLE, on_readable);
+}

@@ -1,0 +1,13 @@
+/* Reading a queue in the event loop, burst by burst. */
+#ifndef NFQUEUE_READER_H
+#define NFQUEUE_READER_H
+
+#include "queue.h"
+
+/* Flags of a call of `dispatch`. */
+enum { NFQ_OVERFLOW = 1, NFQ_FAILED = 2 };
+
+/* Begins to read. Until then packets wait in the kernel, and the loop does not know of the queue. */
+void nfq_reader_start(struct nfq_queue *queue);
+
+#endif
