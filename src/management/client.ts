@@ -6,7 +6,7 @@ import { systemClock, type Clock } from './clock.js';
 import { CommandSet, type CommandOptions } from './command-set.js';
 import { prepareCommand } from './commands.js';
 import { decodeEvent } from './decode.js';
-import type { OpenVpnEnd } from './ending.js';
+import type { ConnectionEnd, OpenVpnEnd } from './ends.js';
 import type { ManagementEvent, PasswordRefusal } from './events.js';
 import { Exchange } from './exchange.js';
 import { readLines } from './lines.js';
@@ -19,7 +19,7 @@ export type ManagementAddress = { readonly path: string } | { readonly host: str
 export interface ClientOptions {
   /** The first line of the password file that `--management` names. */
   readonly password?: string | Secret;
-  /** For the connection and the greeting together. 5 s. */
+  /** For the connection and the greeting together. 5 s; Infinity to wait behind another client. */
   readonly connectTimeoutMs?: number;
   /** For a command, from the call to the end of its reply. 5 s. */
   readonly commandTimeoutMs?: number;
@@ -27,14 +27,6 @@ export interface ClientOptions {
   readonly signal?: AbortSignal;
   readonly clock?: Clock;
 }
-
-/** How a connection ended. */
-export type ConnectionEnd =
-  /** `close()` or `exit`. */
-  | { readonly by: 'us' }
-  /** The other side closed it: OpenVPN has ended, or was told to let us go. */
-  | { readonly by: 'peer' }
-  | { readonly by: 'error'; readonly error: Error };
 
 const DEFAULT_TIMEOUT_MS = 5000;
 
@@ -116,7 +108,7 @@ export class ManagementClient extends CommandSet {
     const giveUp = (error: DaemonError): void => {
       client.#greet.reject(error);
     };
-    const cancelDeadline = clock.after(connectTimeoutMs, () => {
+    const cancelDeadline = clockAfter(clock, connectTimeoutMs, () => {
       giveUp(new DaemonError('MANAGEMENT_TIMEOUT', `OpenVPN did not greet within ${connectTimeoutMs} ms`, { place, hint: 'it serves one client at a time: is another connected?' }));
     });
     const onAbort = (): void => {
@@ -230,4 +222,9 @@ function notGreeted(end: ConnectionEnd, passwordSent: boolean, place: string): D
   }
   if (passwordSent) return new DaemonError('MANAGEMENT_PASSWORD', 'OpenVPN closed the connection after the management password', { place });
   return new DaemonError('MANAGEMENT_CLOSED', 'the connection ended before OpenVPN greeted', { place });
+}
+
+/** A limit of Infinity needs no timer. */
+function clockAfter(clock: Clock, delayMs: number, callback: () => void): () => void {
+  return Number.isFinite(delayMs) ? clock.after(delayMs, callback) : () => undefined;
 }

@@ -1,22 +1,6 @@
-import type { Clock } from './clock.js';
-import { systemClock } from './clock.js';
-import type { ConnectionEnd, ManagementClient } from './client.js';
-import type { PasswordRefusal } from './events.js';
-
-/** How OpenVPN told, or showed, that it ends. */
-export type OpenVpnEnd = (
-  /** `>STATE:…,EXITING,reason`: `SIGTERM`, `inactive`, `exit-with-notification`, `auth-failure`, `ping-exit`, … */
-  | { readonly by: 'exiting'; readonly reason: string }
-  /** `>FATAL:text`; the exit status will be 1. */
-  | { readonly by: 'fatal'; readonly reason: string }
-  /** The connection ended without a word: a SIGTERM in the first hold, a kill, or a client that had to leave. */
-  | { readonly by: 'connection'; readonly reason: string; readonly connection: ConnectionEnd }
-  /** The process ended, and its management connection said nothing of it. */
-  | { readonly by: 'exit'; readonly reason: string; readonly exitCode?: number; readonly signal?: string }
-) & {
-  /** What the server refused last, if it did. */
-  readonly refused?: PasswordRefusal;
-};
+import { systemClock, type Clock } from './clock.js';
+import type { ManagementClient } from './client.js';
+import type { OpenVpnEnd } from './ends.js';
 
 export interface ProcessExit {
   readonly exitCode?: number | undefined;

@@ -34,7 +34,11 @@ function server(lines: readonly string[]): Status {
     else if (kind === 'TIME') time = Number(values[1]);
     else if (kind === 'HEADER') headers.set(values[0] ?? '', values.slice(1));
     else if (kind === 'GLOBAL_STATS') global[values[0] ?? ''] = values[1] ?? '';
-    else rows.set(kind, [...(rows.get(kind) ?? []), Object.fromEntries((headers.get(kind) ?? []).map((name, at) => [name, values[at] ?? '']))]);
+    else {
+      const list = rows.get(kind) ?? [];
+      list.push(Object.fromEntries((headers.get(kind) ?? []).map((name, at) => [name, values[at] ?? ''])));
+      rows.set(kind, list);
+    }
   }
   return { role: 'server', title, time, clients: rows.get('CLIENT_LIST') ?? [], routes: rows.get('ROUTING_TABLE') ?? [], global };
 }
