@@ -1,22 +1,18 @@
-import { mkdtemp, mkdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { filter, firstValueFrom, map, merge, Subject, type Observable, type Subscription } from 'rxjs';
-import type { Settings, TunnelSettings } from './config/load.js';
-import type { Handlers, Status } from './control/api.js';
+import { merge, Subject, type Observable } from 'rxjs';
+import type { Settings } from './config/load.js';
 import { DEFAULT_MARK } from './config/schema.js';
+import type { Handlers } from './control/api.js';
 import { ControlServer } from './control/server.js';
-import { DaemonError } from './core/errors.js';
-import type { CommandEvent } from './core/events.js';
-import { joinTunnel, type Step } from './core/join.js';
-import type { Policy } from './core/policy.js';
+import type { Step } from './core/join.js';
 import type { GatePort, LogPort, Marks } from './core/ports.js';
-import { startingTunnel, type Tunnel } from './core/state.js';
 import { createGate } from './gate/gate.js';
+import { createHandlers } from './handlers.js';
 import { systemClock } from './host/clock.js';
-import { OpenvpnLink } from './link/openvpn.js';
+import { StateFile } from './host/state-file.js';
 import { logStep } from './log-step.js';
-import { HoldQueue } from './nfqueue/queue.js';
-import { tunnelStatus } from './status.js';
+import { RunningTunnel } from './tunnel.js';
 import { version } from './version.js';
 
 /** A running daemon. Its methods are what the command line asks for over the control socket. */
@@ -27,12 +23,17 @@ export interface Daemon extends Handlers {
   stop(): Promise<void>;
 }
 
-interface Running {
-  readonly settings: TunnelSettings;
-  readonly queue: HoldQueue;
-  readonly link: OpenvpnLink;
-  readonly commands$: Subject<CommandEvent>;
-  tunnel: Tunnel;
+/** What is to be undone at the end, or when the start fails: the last first. */
+class Undo {
+  readonly #steps: (() => unknown)[] = [];
+
+  push(step: () => unknown): void {
+    this.#steps.push(step);
+  }
+
+  async run(): Promise<void> {
+    for (const step of this.#steps.splice(0).reverse()) await step();
+  }
 }
 
 /**
@@ -40,14 +41,11 @@ interface Running {
  * nothing is left behind.
  */
 export async function createDaemon(settings: Settings, log: LogPort): Promise<Daemon> {
-  const undo: (() => Promise<unknown>)[] = [];
-  const unwind = async (): Promise<void> => {
-    for (const step of undo.splice(0).reverse()) await step();
-  };
+  const undo = new Undo();
   try {
-    return await assemble(settings, log, undo, unwind);
+    return await assemble(settings, log, undo);
   } catch (error) {
-    await unwind();
+    await undo.run();
     throw error;
   }
 }
@@ -57,100 +55,61 @@ export function removeEverything(): Promise<readonly string[]> {
   return createGate({ backend: 'auto', marks: marksOf(DEFAULT_MARK) }).remove();
 }
 
-async function assemble(settings: Settings, log: LogPort, undo: (() => Promise<unknown>)[], unwind: () => Promise<void>): Promise<Daemon> {
+async function assemble(settings: Settings, log: LogPort, undo: Undo): Promise<Daemon> {
   const marks = marksOf(settings.mark);
-  const running = new Map<string, Running>();
-  const steps$ = new Subject<Step>();
-  const handlers = handlersOf(running, steps$);
-  // In this order: what other daemons have is seen before anything is touched, and the guard is removed last.
+  const tunnels = new Map<string, RunningTunnel>();
+  const kept: { file?: StateFile } = {};
+  const handlers = createHandlers(tunnels, () => kept.file ?? fail('the state file is opened before anybody is served'));
+  // In this order: what another daemon has is seen before anything is touched, and the guard is removed last.
   const control = await ControlServer.listen(settings.control.socket, handlers);
   undo.push(() => control.close());
+  kept.file = await StateFile.open(settings.stateFile);
   const folder = await privateFolder(settings.control.socket);
   undo.push(() => rm(folder, { recursive: true, force: true }));
-  for (const tunnel of settings.tunnels) running.set(tunnel.name, await prepare(tunnel, { marks, folder, log, undo }));
+  for (const tunnel of settings.tunnels) {
+    const running = await RunningTunnel.prepare(tunnel, { marks, folder, log });
+    undo.push(() => running.closeQueue());
+    tunnels.set(tunnel.name, running);
+  }
   const gate = createGate({ backend: settings.gate, marks });
-  await gate.install([...running.values()].map(({ settings: tunnel, link }) => ({ ...tunnel, remotes: link.remotes })));
+  await gate.install([...tunnels.values()].map(({ forGate }) => forGate));
   undo.push(() => gate.remove());
-  for (const { link } of running.values()) undo.push(() => link.close());
-  const subscription = subscribeAll(running, gate, steps$, log);
-  undo.push(() => {
-    subscription.unsubscribe();
-    for (const { queue } of running.values()) queue.answer();
-    return Promise.resolve();
-  });
-  await Promise.all([...running.values()].map(({ link }) => link.start()));
-  log.info({ event: 'daemon.started', version, tunnels: [...running.keys()] }, 'the trap is set');
+  const steps$ = setGoing([...tunnels.values()], gate, log, undo);
+  await Promise.all([...tunnels.values()].map((tunnel) => tunnel.start()));
+  await pauseAgain(kept.file, handlers, tunnels);
+  log.info({ event: 'daemon.started', version, tunnels: [...tunnels.keys()] }, 'the trap is set');
+  control.serve();
   return {
     ...handlers,
-    steps$: steps$.asObservable(),
+    steps$,
     stop: async () => {
-      await unwind();
-      steps$.complete();
+      await undo.run();
       log.info({ event: 'daemon.stopped' }, 'stopped, and everything removed');
     },
   };
 }
 
-interface Means {
-  readonly marks: Marks;
-  readonly folder: string;
-  readonly log: LogPort;
-  readonly undo: (() => Promise<unknown>)[];
-}
-
-async function prepare(settings: TunnelSettings, { marks, folder, log, undo }: Means): Promise<Running> {
-  const { name, device, idle } = settings;
-  const inactiveMs = typeof idle === 'object' && idle.by === 'openvpn' ? { inactiveMs: idle.after } : {};
-  const link = await OpenvpnLink.create({ name, device, ...settings.openvpn, mark: marks.transport, standby: settings.standby, folder, ...inactiveMs }, systemClock, log);
-  const queue = await HoldQueue.open({ tunnel: name, num: settings.queue, packets: settings.hold.packets, device, marks, silent: settings.onFailure === 'drop' }, systemClock, log);
-  undo.push(() => queue.close());
-  return { settings, queue, link, commands$: new Subject(), tunnel: startingTunnel(systemClock.now()) };
-}
-
-function subscribeAll(running: ReadonlyMap<string, Running>, gate: GatePort, steps$: Subject<Step>, log: LogPort): Subscription {
-  const all = [...running.values()].map((entry) =>
-    joinTunnel({ name: entry.settings.name, policy: policyOf(entry.settings), queue: entry.queue, link: entry.link, gate, clock: systemClock, commands$: entry.commands$, random: Math.random }));
-  return merge(...all).subscribe((step) => {
-    const entry = running.get(step.tunnel);
-    if (entry) entry.tunnel = step.after;
+function setGoing(tunnels: readonly RunningTunnel[], gate: GatePort, log: LogPort, undo: Undo): Observable<Step> {
+  const steps$ = new Subject<Step>();
+  undo.push(() => Promise.all(tunnels.map((tunnel) => tunnel.closeLink())));
+  const subscription = merge(...tunnels.map((tunnel) => tunnel.run(gate))).subscribe((step) => {
     logStep(step, log);
     steps$.next(step);
   });
+  undo.push(() => {
+    subscription.unsubscribe();
+    steps$.complete();
+    for (const tunnel of tunnels) tunnel.answer();
+  });
+  return steps$.asObservable();
 }
 
-function handlersOf(running: ReadonlyMap<string, Running>, steps$: Observable<Step>): Handlers {
-  const find = (name: string): Running => {
-    const entry = running.get(name);
-    if (!entry) throw new DaemonError('TUNNEL_UNKNOWN', `there is no tunnel "${name}"`, { hint: `there are: ${[...running.keys()].join(', ')}` });
-    return entry;
-  };
-  /** Sends the command and waits until the tunnel is where `reached` wants it. */
-  const command = (entry: Running, command: CommandEvent['command'], reached: (state: Tunnel['state']) => boolean): Promise<Tunnel['state']> => {
-    const states$ = steps$.pipe(filter(({ tunnel }) => tunnel === entry.settings.name), map(({ after }) => after.state));
-    const result = firstValueFrom(states$.pipe(filter(reached)));
-    entry.commands$.next({ type: 'command', command });
-    return result;
-  };
-  return {
-    status: () => Promise.resolve<Status>({ version, tunnels: [...running.values()].map(({ settings, queue, tunnel }) => tunnelStatus(settings, tunnel, queue.stats())) }),
-    up: async (name) => {
-      const state = await command(find(name), 'up', ({ at }) => at === 'up' || at === 'backoff' || at === 'locked');
-      if (state.at === 'backoff' || state.at === 'locked') throw new DaemonError('LINK_FAILED', state.failure.detail, { place: `tunnel ${name}`, hint: 'the log has what OpenVPN said' });
-    },
-    down: async (name) => {
-      await command(find(name), 'down', ({ at }) => at !== 'draining' && at !== 'up');
-    },
-  };
-}
-
-function policyOf({ idle, hold, linger, backoff }: TunnelSettings): Policy {
-  return {
-    idleMs: typeof idle === 'number' ? idle : Infinity,
-    holdTimeoutMs: hold.timeout,
-    lingerMs: linger,
-    backoffStartMs: backoff.start,
-    backoffMaxMs: backoff.max,
-  };
+/** What the user paused stays paused across a restart. */
+async function pauseAgain(file: StateFile, handlers: Handlers, tunnels: ReadonlyMap<string, RunningTunnel>): Promise<void> {
+  const now = systemClock.now();
+  for (const [tunnel, { until, bypass }] of file.paused(now)) {
+    if (tunnels.has(tunnel)) await handlers.pause({ tunnel, bypass, persist: true, ...(until === undefined ? {} : { forMs: until - now }) });
+  }
 }
 
 /** Our two bits: 01 OpenVPN's own socket, 10 released, 11 answered with an error. */
@@ -162,4 +121,8 @@ function marksOf(mask: number): Marks {
 async function privateFolder(socket: string): Promise<string> {
   await mkdir(dirname(socket), { recursive: true });
   return mkdtemp(join(dirname(socket), 'openvpn-'));
+}
+
+function fail(message: string): never {
+  throw new Error(message);
 }

@@ -8,8 +8,8 @@ export function logStep({ tunnel, event, before, after }: Step, log: LogPort): v
   const from = before.state.at;
   const to = after.state.at;
   if (from === to) return;
-  const { lastWake } = after;
-  switch (to) {
+  const [lastWake] = after.history;
+  switch (after.state.at) {
     case 'dialing':
       log.info({ event: 'tunnel.dialing', tunnel, from, ...(lastWake?.packet ? { packet: lastWake.packet } : {}) }, `${tunnel}: dialing for ${lastWake?.packet ? packetText(lastWake.packet) : event.type}`);
       break;
@@ -22,9 +22,12 @@ export function logStep({ tunnel, event, before, after }: Step, log: LogPort): v
     case 'idle':
       log.info({ event: 'tunnel.idle', tunnel, from, cause: event.type }, `${tunnel}: idle, the trap is set`);
       break;
+    case 'paused':
+      log.info({ event: 'tunnel.paused', tunnel, from, bypass: after.state.bypass }, `${tunnel}: paused`);
+      break;
     case 'backoff':
     case 'locked':
-      log.warn({ event: `tunnel.${to}`, tunnel, from, code: after.lastFailure?.code, detail: after.lastFailure?.detail }, `${tunnel}: ${after.lastFailure?.detail ?? ''}; packets are refused`);
+      log.warn({ event: `tunnel.${after.state.at}`, tunnel, from, code: after.lastFailure?.code, detail: after.lastFailure?.detail }, `${tunnel}: ${after.lastFailure?.detail ?? ''}; packets are refused`);
       break;
   }
 }

@@ -1,10 +1,11 @@
 import type { TunnelSettings } from './config/load.js';
-import type { LastWake, TunnelStatus } from './control/api.js';
+import type { LastWake, TunnelStatus, Why } from './control/api.js';
 import type { QueueStats } from './core/ports.js';
-import { gateOf, type Tunnel } from './core/state.js';
+import { gateOf, type Tunnel, type Wake } from './core/state.js';
 
 /** What a tunnel is doing, for people and programs. */
-export function tunnelStatus({ name, device, protect }: TunnelSettings, { state, wakes, dialFailures, lastWake, lastFailure }: Tunnel, queue: QueueStats): TunnelStatus {
+export function tunnelStatus({ name, device, protect }: TunnelSettings, tunnel: Tunnel, queue: QueueStats): TunnelStatus {
+  const { state, wakes, dialFailures, history: [lastWake] } = tunnel;
   const { packets, oldestMs, held, released, dropped, rejected } = queue;
   return {
     name,
@@ -15,8 +16,42 @@ export function tunnelStatus({ name, device, protect }: TunnelSettings, { state,
     protect,
     held: { packets, oldestMs },
     counters: { wakes, held, released, dropped, rejected, dialFailures },
-    ...(lastWake ? { lastWake: { ...rounded(lastWake), at: iso(lastWake.at) } } : {}),
-    ...(lastFailure ? { lastFailure: { ...lastFailure, at: iso(lastFailure.at) } } : {}),
+    ...(lastWake ? { lastWake: told(lastWake) } : {}),
+    ...failureOf(tunnel),
+  };
+}
+
+/** Why a tunnel is where it is, and what comes next. */
+export function tunnelWhy({ name, idle, minUp }: TunnelSettings, tunnel: Tunnel): Why {
+  const { state, history } = tunnel;
+  return {
+    name,
+    state: state.at,
+    since: iso(state.since),
+    wakes: history.map(told),
+    ...(state.at === 'up' ? { keptUp: { lastTraffic: iso(state.idle.lastTrafficAt), ...endOf(state.idle.lastTrafficAt, state.since, idle, minUp) } } : {}),
+    ...((state.at === 'backoff' || state.at === 'paused') && state.until !== undefined ? { until: iso(state.until) } : {}),
+    ...failureOf(tunnel),
+  };
+}
+
+/** `until`, where we watch ourselves. */
+function endOf(lastTrafficAt: number, since: number, idle: TunnelSettings['idle'], minUp: number): { until?: string } {
+  const afterMs = typeof idle === 'number' ? idle : typeof idle === 'object' && idle.by === 'daemon' ? idle.after : undefined;
+  return afterMs === undefined ? {} : { until: iso(Math.max(lastTrafficAt + afterMs, since + minUp)) };
+}
+
+function failureOf({ lastFailure }: Tunnel): Pick<TunnelStatus, 'lastFailure'> {
+  return lastFailure ? { lastFailure: { ...lastFailure, at: iso(lastFailure.at) } } : {};
+}
+
+function told({ at, dialMs, releaseMs, steps, ...rest }: Wake): LastWake {
+  return {
+    at: iso(at),
+    ...rest,
+    ...(dialMs === undefined ? {} : { dialMs: rounded(dialMs) }),
+    ...(releaseMs === undefined ? {} : { releaseMs: rounded(releaseMs) }),
+    ...(steps === undefined ? {} : { steps: steps.map(({ name, ms }) => ({ name, ms: rounded(ms) })) }),
   };
 }
 
@@ -25,7 +60,6 @@ function iso(time: number): string {
 }
 
 /** Milliseconds with one decimal. */
-function rounded<T extends Pick<LastWake, 'dialMs' | 'releaseMs'>>(wake: T): T {
-  const { dialMs, releaseMs } = wake;
-  return { ...wake, ...(dialMs === undefined ? {} : { dialMs: Math.round(dialMs * 10) / 10 }), ...(releaseMs === undefined ? {} : { releaseMs: Math.round(releaseMs * 10) / 10 }) };
+function rounded(ms: number): number {
+  return Math.round(ms * 10) / 10;
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { durationHint, durationMs } from './duration.js';
+import { durationHint, durationMs } from '../core/duration.js';
 import { parsePrefix } from './prefix.js';
 
 const duration = z
@@ -60,6 +60,8 @@ const tunnel = z.strictObject({
     .prefault({}),
   onFailure: z.enum(['reject', 'drop']).default('reject').describe('Held packets of a failed dial: answered with an error, or dropped in silence'),
   backoff: z.strictObject({ start: duration.prefault('2s'), max: duration.prefault('10m') }).prefault({}).describe('After a failed dial packets are refused for so long, doubling'),
+  minUp: duration.prefault('0s').describe('A tunnel that came up stays at least so long'),
+  wakesPerHour: z.int().min(1).max(1000).optional().describe('More wakes by packets than this in an hour are refused. Default: no bound'),
   linger: duration.prefault('200ms').describe('Between closing the gate and stopping OpenVPN, for replies in flight'),
 });
 
@@ -75,6 +77,7 @@ export const schema = z.strictObject({
   control: z.strictObject({ socket: z.string().min(1).default('/run/openvpn-ondemand/control.sock') }).prefault({}).describe('The socket that the command line speaks to'),
   gate: z.enum(['auto', 'iptables']).default('auto').describe('The firewall that is used'),
   mark: markMask.default(DEFAULT_MARK),
+  stateFile: z.string().min(1).default('/var/lib/openvpn-ondemand/state.json').describe('Where `pause --persist` is kept across restarts'),
   log: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info').describe('The least severe level that is logged'),
   tunnels: z
     .record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/, 'is not a tunnel name (1 to 32 letters, digits, "_" or "-")'), tunnel)

@@ -40,12 +40,40 @@ export interface LastWake {
   readonly dialMs?: number;
   readonly releaseMs?: number;
   readonly released?: number;
+  /** OpenVPN's steps, milliseconds after the wake. */
+  readonly steps?: readonly { readonly name: string; readonly ms: number }[];
+}
+
+/** What `why` prints: the state, its cause, and what comes next. */
+export interface Why {
+  readonly name: string;
+  readonly state: State['at'];
+  readonly since: string;
+  /** The last wakes, newest first. */
+  readonly wakes: readonly LastWake[];
+  /** While up: when traffic was last seen, and when the tunnel goes down if none comes. */
+  readonly keptUp?: { readonly lastTraffic: string; readonly until?: string };
+  /** While packets are refused or the tunnel is paused: until when; absent: until a command. */
+  readonly until?: string;
+  readonly lastFailure?: TunnelStatus['lastFailure'];
 }
 
 /** One line of JSON from the client. */
 export type Request =
   | { readonly command: 'status' }
-  | { readonly command: 'up' | 'down'; readonly tunnel: string };
+  | { readonly command: 'up' | 'down' | 'resume' | 'why'; readonly tunnel: string }
+  | PauseRequest;
+
+export interface PauseRequest {
+  readonly command: 'pause';
+  readonly tunnel: string;
+  /** Without it: until `resume`. */
+  readonly forMs?: number;
+  /** Packets to the protected prefixes go in clear meanwhile. */
+  readonly bypass?: boolean;
+  /** Also after a restart of the daemon. */
+  readonly persist?: boolean;
+}
 
 /** One line of JSON back. */
 export type Reply =
@@ -57,4 +85,7 @@ export interface Handlers {
   status(): Promise<Status>;
   up(tunnel: string): Promise<void>;
   down(tunnel: string): Promise<void>;
+  pause(request: Omit<PauseRequest, 'command'>): Promise<void>;
+  resume(tunnel: string): Promise<void>;
+  why(tunnel: string): Promise<Why>;
 }

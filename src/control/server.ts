@@ -13,16 +13,20 @@ export class ControlServer {
   readonly #server: Server;
   readonly #clients = new Set<Socket>();
 
+  #serve: () => void = () => undefined;
+
   private constructor(server: Server, handlers: Handlers) {
     this.#server = server;
+    // Who asks before the trap is set waits: an answer could only be wrong.
+    const ready = new Promise<void>((resolve) => { this.#serve = resolve; });
     server.on('connection', (socket) => {
       this.#clients.add(socket);
       socket.on('close', () => this.#clients.delete(socket));
-      serve(socket, handlers);
+      serve(socket, handlers, ready);
     });
   }
 
-  /** Rejects with ADDRESS_IN_USE if a daemon answers there, CONTROL_REFUSED if the socket can't be made. */
+  /** Takes the socket; requests wait for `serve`. Rejects with ADDRESS_IN_USE if a daemon is there, CONTROL_REFUSED if the socket can't be made. */
   static async listen(path: string, handlers: Handlers): Promise<ControlServer> {
     await clearStale(path);
     const server = createServer();
@@ -34,6 +38,11 @@ export class ControlServer {
       throw new DaemonError('CONTROL_REFUSED', `the control socket can't be made: ${messageOf(cause)}`, { cause, place: path, hint: 'name another with `control.socket`' });
     }
     return new ControlServer(server, handlers);
+  }
+
+  /** Requests are answered from now on; until then they wait. */
+  serve(): void {
+    this.#serve();
   }
 
   async close(): Promise<void> {
@@ -70,10 +79,10 @@ async function clearStale(path: string): Promise<void> {
   await unlink(path).catch(() => undefined);
 }
 
-function serve(socket: Socket, handlers: Handlers): void {
+function serve(socket: Socket, handlers: Handlers, ready: Promise<void>): void {
   const lines = split2({ maxLength: MAX_LINE_BYTES });
   lines.on('data', (line: string) => {
-    void answer(line, handlers).then((reply) => {
+    void ready.then(() => answer(line, handlers)).then((reply) => {
       if (socket.writable) socket.write(`${JSON.stringify(reply)}\n`);
     });
   });
@@ -93,17 +102,30 @@ async function answer(line: string, handlers: Handlers): Promise<Reply> {
 
 function perform(line: string, handlers: Handlers): Promise<unknown> {
   const request = parse(line);
-  const tunnel = typeof request['tunnel'] === 'string' ? request['tunnel'] : undefined;
+  if (request['command'] === 'status') return handlers.status();
+  const tunnel = request['tunnel'];
   switch (request['command']) {
-    case 'status':
-      return handlers.status();
     case 'up':
     case 'down':
-      if (tunnel === undefined) throw new DaemonError('USAGE', 'the request names no tunnel');
-      return handlers[request['command']](tunnel);
+    case 'resume':
+    case 'why':
+      return handlers[request['command']](textOf(tunnel));
+    case 'pause':
+      return handlers.pause({ tunnel: textOf(tunnel), ...durationOf(request['forMs']), bypass: request['bypass'] === true, persist: request['persist'] === true });
     default:
       throw new DaemonError('USAGE', 'the daemon does not know this request', { hint: 'are the command line and the daemon of one version?' });
   }
+}
+
+function textOf(tunnel: unknown): string {
+  if (typeof tunnel !== 'string') throw new DaemonError('USAGE', 'the request names no tunnel');
+  return tunnel;
+}
+
+function durationOf(forMs: unknown): { forMs?: number } {
+  if (forMs === undefined) return {};
+  if (typeof forMs !== 'number' || !(forMs > 0)) throw new DaemonError('USAGE', 'the request pauses for no time');
+  return { forMs };
 }
 
 function parse(line: string): Record<string, unknown> {

@@ -1,4 +1,4 @@
-import type { Addresses, LinkFailure, WakePacket } from './words.js';
+import type { Addresses, Gate, LinkFailure, WakePacket } from './words.js';
 
 /** What the queue of a tunnel tells. */
 export type QueueEvent =
@@ -14,16 +14,18 @@ export type QueueEvent =
 /** What the link of a tunnel tells. */
 export type LinkEvent =
   | { readonly type: 'link-up'; readonly device: string; readonly addresses: Addresses }
+  /** A step on the way up, by OpenVPN's name (`WAIT`, `AUTH`, `GET_CONFIG`, …). */
+  | { readonly type: 'link-progress'; readonly step: string }
   /** The link was up, or was coming up, and starts over by itself. */
   | { readonly type: 'link-reconnecting'; readonly reason: string }
   /** Nothing is left of the link but its standby; without a failure it ended as it should. */
   | { readonly type: 'link-down'; readonly reason: string; readonly failure?: LinkFailure };
 
 /** What a person or a program asks for. */
-export interface CommandEvent {
-  readonly type: 'command';
-  readonly command: 'up' | 'down';
-}
+export type CommandEvent =
+  | { readonly type: 'command'; readonly command: 'up' | 'down' | 'resume' }
+  /** No tunnel until `resume`, or for so long; meanwhile packets are refused, or, with `bypass`, go in clear. */
+  | { readonly type: 'command'; readonly command: 'pause'; readonly forMs?: number; readonly bypass: boolean };
 
 /** What the effects of the machine bring back. */
 export type EffectEvent =
@@ -37,6 +39,8 @@ export type TunnelEvent =
   | LinkEvent
   | CommandEvent
   | EffectEvent
+  /** The network under the tunnel is another one, or the machine slept: what OpenVPN waits for may never come. */
+  | { readonly type: 'network'; readonly what: 'changed' | 'resumed' }
   /** The deadline of the state has come. */
   | { readonly type: 'clock' };
 
@@ -46,6 +50,8 @@ export type TunnelEvent =
  */
 export type Effect =
   | { readonly do: 'dial' }
+  /** The dial that is under way, or the link that is up, starts over at once. */
+  | { readonly do: 'redial' }
   | { readonly do: 'stop-link' }
   /** Arriving packets are held (again); a release that is under way ends. */
   | { readonly do: 'hold' }
@@ -55,7 +61,7 @@ export type Effect =
   | { readonly do: 'release-local' }
   /** Held packets are answered with an error, and so is what still arrives until the next `hold`. */
   | { readonly do: 'answer' }
-  | { readonly do: 'gate'; readonly gate: 'hold' | 'open' | 'reject' }
+  | { readonly do: 'gate'; readonly gate: Gate }
   | { readonly do: 'catch-first'; readonly on: boolean }
   | { readonly do: 'keep-addresses'; readonly addresses: Addresses }
   | { readonly do: 'read-counters' }

@@ -1,5 +1,5 @@
 import { catchError, concatMap, connect, defer, distinctUntilChanged, EMPTY, from, ignoreElements, map, merge, type Observable, observeOn, of, queueScheduler, scan, share, Subject, switchMap, tap } from 'rxjs';
-import type { CommandEvent, Effect, EffectEvent, TunnelEvent } from './events.js';
+import type { Effect, EffectEvent, TunnelEvent } from './events.js';
 import { messageOf } from './errors.js';
 import type { Policy } from './policy.js';
 import type { ClockPort, GatePort, LinkPort, QueuePort } from './ports.js';
@@ -14,7 +14,8 @@ export interface TunnelParts {
   readonly link: LinkPort;
   readonly gate: GatePort;
   readonly clock: ClockPort;
-  readonly commands$: Observable<CommandEvent>;
+  /** Commands, and what happens to the machine. */
+  readonly commands$: Observable<TunnelEvent>;
   /** From 0 to 1. */
   readonly random: () => number;
 }
@@ -79,6 +80,8 @@ function perform(effect: Effect, { name, queue, link, gate }: TunnelParts): Obse
   switch (effect.do) {
     case 'dial':
       return at(() => { link.dial(); });
+    case 'redial':
+      return at(() => { link.redial(); });
     case 'stop-link':
       return at(() => { link.stop(); });
     case 'hold':

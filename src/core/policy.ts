@@ -8,6 +8,24 @@ export interface Policy {
   readonly lingerMs: number;
   readonly backoffStartMs: number;
   readonly backoffMaxMs: number;
+  /** A tunnel that came up stays at least so long. */
+  readonly minUpMs: number;
+  /** More wakes by packets than this in an hour are refused; Infinity: no bound. */
+  readonly wakesPerHour: number;
+}
+
+const HOUR_MS = 3_600_000;
+
+/** Those of the last hour. */
+export function withinHour(times: readonly number[], now: number): readonly number[] {
+  return times.filter((time) => time > now - HOUR_MS);
+}
+
+/** When the budget of wakes has room again; undefined: it has now. */
+export function budgetFreeAt(policy: Policy, wakeTimes: readonly number[], now: number): number | undefined {
+  const counted = withinHour(wakeTimes, now);
+  const oldest = counted.at(-policy.wakesPerHour);
+  return counted.length >= policy.wakesPerHour && oldest !== undefined ? oldest + HOUR_MS : undefined;
 }
 
 /** How long to refuse after so many failures in a row (1 is the first): exponential, plus up to a quarter of jitter. */

@@ -99,7 +99,9 @@ export interface LinkPort {
   start(): Promise<void>;
   /** Brings the link up, also when its last end is still under way. */
   dial(): void;
-  /** Takes the link down; `link-down` always follows. */
+  /** Starts the dial that is under way, or the link that is up, over at once: nothing waits for an old network. */
+  redial(): void;
+  /** Takes the link down; `link-down` always follows, unless `dial` comes first. */
   stop(): void;
   /** Ends everything and resolves when it is gone. */
   close(): Promise<void>;

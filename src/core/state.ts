@@ -7,29 +7,83 @@ export type DialPhase = 'connecting' | 'releasing' | 'opening';
 export type DrainPhase = 'closing' | 'lingering' | 'stopping';
 
 /** What a tunnel is doing. Times are milliseconds since the epoch, from the injected clock. */
-export type State =
-  | { readonly at: 'idle'; readonly since: number; /** Failed dials in a row. */ readonly failures: number }
-  | { readonly at: 'dialing'; readonly since: number; readonly failures: number; readonly phase: DialPhase; readonly connection?: Connection }
-  | { readonly at: 'up'; readonly since: number; readonly connection: Connection; readonly idle: IdleWatch }
-  | { readonly at: 'draining'; readonly since: number; readonly phase: DrainPhase; readonly connection?: Connection; readonly cause: 'idle' | 'command'; /** Somebody wants the tunnel again. */ readonly redial?: Wake; /** End of lingering. */ readonly until?: number }
-  | { readonly at: 'backoff'; readonly since: number; readonly until: number; readonly failures: number; readonly failure: LinkFailure }
-  | { readonly at: 'locked'; readonly since: number; readonly failure: LinkFailure };
+export type State = Idle | Dialing | Up | Draining | Backoff | Locked | Paused;
 
-/** What our own idle detection knows. `undefined` until the first reading. */
+export interface Idle {
+  readonly at: 'idle';
+  readonly since: number;
+  /** Failed dials in a row. */
+  readonly failures: number;
+}
+
+export interface Dialing {
+  readonly at: 'dialing';
+  readonly since: number;
+  readonly failures: number;
+  readonly phase: DialPhase;
+  readonly connection?: Connection;
+  /** Why the link started over last. */
+  readonly setback?: string;
+}
+
+export interface Up {
+  readonly at: 'up';
+  readonly since: number;
+  readonly connection: Connection;
+  readonly idle: IdleWatch;
+}
+
+export interface Draining {
+  readonly at: 'draining';
+  readonly since: number;
+  readonly phase: DrainPhase;
+  readonly connection?: Connection;
+  readonly cause: 'idle' | 'command';
+  /** Somebody wants the tunnel again. */
+  readonly redial?: Wake;
+  /** End of lingering. */
+  readonly until?: number;
+}
+
+export interface Backoff {
+  readonly at: 'backoff';
+  readonly since: number;
+  readonly until: number;
+  readonly failures: number;
+  readonly failure: LinkFailure;
+}
+
+export interface Locked {
+  readonly at: 'locked';
+  readonly since: number;
+  readonly failure: LinkFailure;
+}
+
+export interface Paused {
+  readonly at: 'paused';
+  readonly since: number;
+  /** Without it: until `resume`. */
+  readonly until?: number;
+  readonly bypass: boolean;
+}
+
+/** What our own idle detection knows. */
 export interface IdleWatch {
   /** When traffic was last seen (at a reading, so at most one interval late). */
   readonly lastTrafficAt: number;
-  /** When the counters are read next; Infinity where OpenVPN or nobody watches. */
+  /** When the counters are read next; Infinity where OpenVPN or nobody watches, and while they are being read. */
   readonly nextCheckAt: number;
-  /** Sum of both directions at the last reading. */
+  /** Sum of both directions at the last reading; absent until the first. */
   readonly packets?: number;
 }
 
-/** The last wake, told by `status` and `why`. */
+/** A wake, told by `status` and `why`. */
 export interface Wake {
   readonly at: number;
   /** Absent if a command brought the tunnel up. */
   readonly packet?: WakePacket;
+  /** OpenVPN's steps, milliseconds after the wake. */
+  readonly steps?: readonly { readonly name: string; readonly ms: number }[];
   /** From the wake to CONNECTED, in milliseconds. */
   readonly dialMs?: number;
   /** From CONNECTED until nothing was held, in milliseconds. */
@@ -43,12 +97,15 @@ export interface Tunnel {
   readonly state: State;
   readonly wakes: number;
   readonly dialFailures: number;
-  readonly lastWake?: Wake;
+  /** The last wakes, newest first. */
+  readonly history: readonly Wake[];
+  /** When packets woke it within the last hour, oldest first. */
+  readonly wakeTimes: readonly number[];
   readonly lastFailure?: LinkFailure & { readonly at: number };
 }
 
 export function startingTunnel(now: number): Tunnel {
-  return { state: { at: 'idle', since: now, failures: 0 }, wakes: 0, dialFailures: 0 };
+  return { state: { at: 'idle', since: now, failures: 0 }, wakes: 0, dialFailures: 0, history: [], wakeTimes: [] };
 }
 
 /** The gate that belongs to a state. */
@@ -63,5 +120,7 @@ export function gateOf(state: State): Gate {
     case 'backoff':
     case 'locked':
       return 'reject';
+    case 'paused':
+      return state.bypass ? 'bypass' : 'reject';
   }
 }

@@ -4,29 +4,18 @@ import { Subject, type Subscription } from 'rxjs';
 import type { LinkEvent } from '../core/events.js';
 import { DaemonError, messageOf } from '../core/errors.js';
 import type { ClockPort, LinkPort, LogPort } from '../core/ports.js';
+import type { LinkFailure } from '../core/words.js';
+import { openvpnArguments, type OpenvpnOptions } from './arguments.js';
 import { readClientConfig, writeClientConfig, type ClientConfig } from './client-config.js';
+import { assertProgram } from './program.js';
 import { Resolver } from './resolve.js';
 import { Session, type SessionEvent } from './session.js';
-
-export interface OpenvpnOptions {
-  readonly name: string;
-  /** The client configuration (.ovpn). */
-  readonly config: string;
-  readonly program: string;
-  readonly args: readonly string[];
-  readonly device: string;
-  /** Packet mark of OpenVPN's own socket. */
-  readonly mark: number;
-  readonly standby: 'cold' | 'warm';
-  /** `--inactive`; undefined: we watch ourselves. */
-  readonly inactiveMs?: number;
-  /** A folder of ours that nobody else can look into. */
-  readonly folder: string;
-}
 
 type Phase =
   /** No process. */
   | { readonly at: 'none' }
+  /** The servers' names are being looked up. */
+  | { readonly at: 'resolving' }
   /** A process on its way to its first hold, or in a hold. */
   | { readonly at: 'waiting'; readonly session: Session; readonly held: boolean }
   | { readonly at: 'dialing' | 'connected'; readonly session: Session }
@@ -50,6 +39,8 @@ export class OpenvpnLink implements LinkPort {
   #phase: Phase = { at: 'none' };
   /** Somebody wants the link up. */
   #wanted = false;
+  /** The next hold is answered at once. */
+  #hurried = false;
   /** Somebody waits for `link-down`. */
   #owesDown = false;
   #closed: (() => void) | undefined;
@@ -67,6 +58,7 @@ export class OpenvpnLink implements LinkPort {
   /** Reads the client configuration and looks its servers up. Rejects with CONFIG_UNREADABLE or CONFIG_INVALID. */
   static async create(options: OpenvpnOptions, clock: ClockPort, log: LogPort): Promise<OpenvpnLink> {
     const place = options.config;
+    await assertProgram(options.program, 'install OpenVPN (in Debian: openvpn), or name it with `openvpn.program`');
     const text = await readFile(place, 'utf8').catch((cause: unknown) => {
       throw new DaemonError('CONFIG_UNREADABLE', `OpenVPN's configuration can't be read: ${messageOf(cause)}`, { cause, place, hint: 'name it with `openvpn.config`' });
     });
@@ -92,9 +84,16 @@ export class OpenvpnLink implements LinkPort {
     this.#wanted = true;
     this.#owesDown = false;
     const phase = this.#phase;
-    if (phase.at === 'none') this.#spawn();
+    if (phase.at === 'none') this.#begin();
     else if (phase.at === 'waiting' && phase.held) this.#release(phase.session, 0);
     else if (phase.at === 'ending') phase.session.stop(); // the notice to the server is sent: don't linger
+  }
+
+  redial(): void {
+    const phase = this.#phase;
+    if (!this.#wanted) return;
+    if (phase.at === 'waiting' && phase.held) this.#release(phase.session, 0);
+    else if (phase.at === 'dialing' || phase.at === 'connected') this.#restart(phase.session);
   }
 
   stop(): void {
@@ -105,12 +104,17 @@ export class OpenvpnLink implements LinkPort {
       case 'none':
         this.#down('stopped');
         break;
+      case 'resolving':
+        this.#phase = { at: 'none' };
+        this.#down('stopped');
+        break;
       case 'waiting':
         if (this.#options.standby === 'warm' && phase.held) this.#down('in hold');
         else this.#finish(phase.session);
         break;
       case 'dialing':
       case 'connected':
+        if (phase.at === 'dialing') void this.#resolve(); // perhaps the servers moved
         if (this.#options.standby === 'warm') {
           this.#phase = { at: 'resting', session: phase.session };
           phase.session.restart();
@@ -128,7 +132,7 @@ export class OpenvpnLink implements LinkPort {
     this.#wanted = false;
     this.#timer?.unsubscribe();
     const phase = this.#phase;
-    if (phase.at !== 'none') {
+    if ('session' in phase) {
       const closed = new Promise<void>((resolve) => { this.#closed = resolve; });
       this.#finish(phase.session);
       await closed;
@@ -136,12 +140,45 @@ export class OpenvpnLink implements LinkPort {
     this.#events$.complete();
   }
 
-  async #resolve(): Promise<void> {
+  /** Looks all names up, keeping old answers where there is no new one; resolves with what is wrong if no server has an address. */
+  async #resolve(): Promise<string | undefined> {
+    const problems: string[] = [];
     for (const { host } of this.#client.remotes) {
       await this.#resolver.resolve(host).catch((error: unknown) => {
+        problems.push(messageOf(error));
         this.#log.warn({ event: 'link.unresolved', tunnel: this.#options.name, host }, messageOf(error));
       });
     }
+    return this.remotes.length > 0 ? undefined : problems.join('; ');
+  }
+
+  /** The way up from nothing. Without an address no OpenVPN is started. */
+  #begin(): void {
+    if (this.remotes.length > 0) {
+      this.#spawn();
+      return;
+    }
+    this.#phase = { at: 'resolving' };
+    void this.#resolve().then((problem) => {
+      if (this.#phase.at !== 'resolving') return;
+      this.#phase = { at: 'none' };
+      if (problem === undefined) this.#spawn();
+      else this.#failed({ code: 'resolve', detail: problem });
+    });
+  }
+
+  #failed(failure: LinkFailure): void {
+    if (!this.#wanted) return;
+    this.#wanted = false;
+    if (failure.code === 'exit') void this.#resolve(); // perhaps the servers moved
+    this.#events$.next({ type: 'link-down', reason: failure.code, failure });
+  }
+
+  /** OpenVPN goes back to its hold, and comes up from there without the pause that it would make. */
+  #restart(session: Session): void {
+    this.#phase = { at: 'dialing', session };
+    this.#hurried = true;
+    session.restart();
   }
 
   #spawn(): void {
@@ -149,20 +186,9 @@ export class OpenvpnLink implements LinkPort {
     this.#sessions += 1;
     const socket = `${folder}/${name}.${this.#sessions}`;
     const text = writeClientConfig(this.#text, (host) => this.#resolver.known(host));
-    const session = Session.start({ program, args: this.#args(socket), cwd: dirname(config), config: text, socket, device });
+    const session = Session.start({ program, args: openvpnArguments(this.#options, this.#client, { socket, servers: this.remotes.length }), cwd: dirname(config), config: text, socket, device });
     this.#phase = { at: 'waiting', session, held: false };
     session.events$.subscribe((event) => { this.#see(session, event); });
-  }
-
-  #args(socket: string): string[] {
-    const { device, mark, args, inactiveMs } = this.#options;
-    const notify = this.#client.udp && !this.#client.exitNotify ? ['--explicit-exit-notify', '1'] : [];
-    const inactive = inactiveMs === undefined ? [] : ['--inactive', String(Math.max(1, Math.round(inactiveMs / 1000)))];
-    return [
-      '--config', 'stdin', '--dev', device, '--dev-type', this.#client.deviceType, '--mark', String(mark),
-      '--management', socket, 'unix', '--management-client', '--management-hold',
-      ...notify, ...inactive, ...args,
-    ];
   }
 
   #see(session: Session, event: SessionEvent): void {
@@ -187,8 +213,10 @@ export class OpenvpnLink implements LinkPort {
       case 'failed':
         if (this.#phase.at === 'ending') break;
         this.#finish(session);
-        if (this.#wanted) this.#events$.next({ type: 'link-down', reason: event.failure.code, failure: event.failure });
-        this.#wanted = false;
+        this.#failed(event.failure);
+        break;
+      case 'progress':
+        if (this.#phase.at === 'dialing') this.#events$.next({ type: 'link-progress', step: event.step });
         break;
       case 'ended':
         this.#ended(event);
@@ -200,7 +228,9 @@ export class OpenvpnLink implements LinkPort {
     const phase = this.#phase;
     if (phase.at === 'ending') return;
     this.#phase = { at: 'waiting', session, held: true };
-    if (this.#wanted) this.#release(session, waitSeconds);
+    const pause = this.#hurried ? 0 : waitSeconds;
+    this.#hurried = false;
+    if (this.#wanted) this.#release(session, pause);
     else if (this.#owesDown) this.#down('in hold');
   }
 
@@ -235,9 +265,8 @@ export class OpenvpnLink implements LinkPort {
     } else if (before === 'ending' || before === 'resting' || before === 'connected') {
       this.#down(reason);
       if (this.#options.standby === 'warm' && before !== 'resting') this.#spawn();
-    } else if (this.#wanted) {
-      this.#wanted = false;
-      this.#events$.next({ type: 'link-down', reason, failure });
+    } else {
+      this.#failed(failure);
     }
   }
 

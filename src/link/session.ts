@@ -12,6 +12,8 @@ export type SessionEvent =
   /** It waits for `hold release`, and wants to wait so long before. */
   | { readonly type: 'held'; readonly waitSeconds: number }
   | { readonly type: 'connected'; readonly connection: Connection }
+  /** Another step on the way up. */
+  | { readonly type: 'progress'; readonly step: string }
   /** CONNECTED, but traffic can't pass; or credentials that were refused or are not there. */
   | { readonly type: 'failed'; readonly failure: LinkFailure }
   | { readonly type: 'reconnecting'; readonly reason: string }
@@ -46,6 +48,8 @@ export class Session {
   #failure: LinkFailure | undefined;
   #stopping = false;
   #lastError = '';
+  /** What OpenVPN said against the server's certificate. */
+  #refusal = '';
 
   private constructor(options: SessionOptions) {
     this.#options = options;
@@ -102,8 +106,7 @@ export class Session {
     this.#process = child;
     child.stdout.pipe(split2()).on('data', (line: string) => { this.#log(line); });
     child.stderr.pipe(split2()).on('data', (line: string) => { this.#log(line); });
-    const { exitCode, signal, code, originalMessage } = await child;
-    if (code === 'ENOENT') return { problem: `${program} is not there (install OpenVPN, or name it with \`openvpn.program\`)` };
+    const { exitCode, signal, originalMessage } = await child;
     if (exitCode === 0) return {};
     return { problem: signal ? `${program} was ended by ${signal}` : exitCode === undefined ? (originalMessage ?? 'it did not start') : `${program} ended with status ${exitCode}` };
   }
@@ -141,11 +144,15 @@ export class Session {
     } else if (name === 'CONNECTED') {
       this.#fail({ code: 'route', detail: `OpenVPN connected with ${description}: traffic can't pass` });
     } else if (name === 'RECONNECTING') {
-      if (description.startsWith('auth-failure')) this.#fail({ code: 'auth', detail: description });
+      // A certificate does not get better by trying again.
+      if (description === 'tls-error' && this.#refusal !== '') this.#fail({ code: 'tls', detail: this.#refusal });
+      else if (description.startsWith('auth-failure')) this.#fail({ code: 'auth', detail: description });
       else this.#events$.next({ type: 'reconnecting', reason: description });
     } else if (name === 'EXITING') {
       this.#reason = description;
       if (description.startsWith('auth-failure')) this.#fail({ code: 'auth', detail: this.#failure?.detail ?? 'the server refused the credentials' });
+    } else {
+      this.#events$.next({ type: 'progress', step: name });
     }
   }
 
@@ -157,6 +164,7 @@ export class Session {
   #log(line: string): void {
     // OpenVPN has no other way to say why it did not start.
     if (/^Options error|: fatal|Cannot|ERROR:/i.test(line)) this.#lastError = line.replace(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d /, '');
+    if (line.includes('VERIFY ERROR')) this.#refusal = line.slice(line.indexOf('VERIFY ERROR'));
     this.#events$.next({ type: 'log', line });
   }
 

@@ -13,6 +13,9 @@ const asked: string[] = [];
 const handlers: Handlers = {
   status: () => Promise.resolve(status),
   up: (tunnel) => Promise.resolve(void asked.push(tunnel)),
+  pause: () => Promise.resolve(),
+  resume: () => Promise.resolve(),
+  why: () => Promise.resolve({ name: 'a', state: 'idle', since: '', wakes: [] }),
   down: (tunnel) => Promise.reject(new DaemonError('TUNNEL_UNKNOWN', `there is no tunnel "${tunnel}"`, { hint: 'there are: a', place: 'here' })),
 };
 
@@ -24,6 +27,7 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'ood-control-'));
   path = join(folder, 'run', 'control.sock');
   server = await ControlServer.listen(path, handlers);
+  server.serve();
 });
 afterEach(async () => {
   await server.close();
@@ -45,6 +49,19 @@ function raw(text: string): Promise<string> {
 }
 
 describe('the control socket', () => {
+  it('answers nobody before it serves', async () => {
+    const early = join(folder, 'early.sock');
+    const starting = await ControlServer.listen(early, handlers);
+    const told: string[] = [];
+    const asking = requestStatus(early).then(() => told.push('answered'));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    told.push('serves');
+    starting.serve();
+    await asking;
+    expect(told).toEqual(['serves', 'answered']);
+    await starting.close();
+  });
+
   it('may be used by its owner only', () => {
     expect(statSync(path).mode & 0o777).toBe(0o600);
   });
@@ -74,6 +91,7 @@ describe('the control socket', () => {
     await server.close();
     writeFileSync(path, '');
     server = await ControlServer.listen(path, handlers);
+    server.serve();
     expect(await isServed(path)).toBe(true);
   });
 

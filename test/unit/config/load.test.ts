@@ -27,6 +27,7 @@ describe('the smallest configuration', () => {
       gate: 'auto',
       mark: 0x00c00000,
       log: 'info',
+      stateFile: '/var/lib/openvpn-ondemand/state.json',
       tunnels: [{
         name: 'office',
         openvpn: { config: '/etc/x/office.ovpn', program: 'openvpn', args: [] },
@@ -40,6 +41,7 @@ describe('the smallest configuration', () => {
         onFailure: 'reject',
         backoff: { start: 2000, max: 600_000 },
         linger: 200,
+        minUp: 0,
       }],
     });
   });

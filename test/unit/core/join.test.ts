@@ -9,7 +9,7 @@ const packet = { protocol: 'tcp', source: '10.77.1.2', destination: '10.99.0.1' 
 const held: QueueEvent = { type: 'packets-held', count: 1, first: packet };
 const up: LinkEvent = { type: 'link-up', device: 'ovpn-a', addresses: { ipv4: '10.8.0.2' } };
 const down: LinkEvent = { type: 'link-down', reason: 'SIGTERM' };
-const policy = { idleMs: 40, holdTimeoutMs: 30, lingerMs: 2, backoffStartMs: 10, backoffMaxMs: 100 };
+const policy = { idleMs: 40, holdTimeoutMs: 30, lingerMs: 2, backoffStartMs: 10, backoffMaxMs: 100, minUpMs: 0, wakesPerHour: Infinity };
 
 interface World {
   readonly parts: TunnelParts;
@@ -35,7 +35,7 @@ function world(inputs: { queue$: Observable<QueueEvent>; link$: Observable<LinkE
     stats: () => ({ packets: 0, oldestMs: 0, held: 0, released: 0, dropped: 0, rejected: 0 }),
     close: () => Promise.resolve(),
   };
-  const link: LinkPort = { events$: inputs.link$, start: () => Promise.resolve(), dial: () => { note('dial'); }, stop: () => { note('stop-link'); }, close: () => Promise.resolve() };
+  const link: LinkPort = { events$: inputs.link$, start: () => Promise.resolve(), dial: () => { note('dial'); }, redial: () => { note('redial'); }, stop: () => { note('stop-link'); }, close: () => Promise.resolve() };
   const made: { world?: World } = {};
   const gate: GatePort = {
     install: () => Promise.resolve(),

@@ -4,7 +4,7 @@ import type { Policy } from '../../../src/core/policy.js';
 import type { State, Tunnel } from '../../../src/core/state.js';
 import { deadlineOf, transition } from '../../../src/core/transition.js';
 
-const policy: Policy = { idleMs: 8000, holdTimeoutMs: 30_000, lingerMs: 200, backoffStartMs: 2000, backoffMaxMs: 60_000 };
+const policy: Policy = { idleMs: 8000, holdTimeoutMs: 30_000, lingerMs: 200, backoffStartMs: 2000, backoffMaxMs: 60_000, minUpMs: 0, wakesPerHour: Infinity };
 const now = 100_000;
 const context = { now, policy, random: 0 };
 const connection = { device: 'ovpn-a', addresses: { ipv4: '10.8.0.2' } };
@@ -24,6 +24,8 @@ const states = {
   'draining/stopping, wanted': { at: 'draining', since: 0, phase: 'stopping', cause: 'idle', redial: { at: now - 50, packet } },
   'backoff': { at: 'backoff', since: 0, until: now, failures: 2, failure },
   'locked': { at: 'locked', since: 0, failure: { code: 'auth', detail: 'refused' } },
+  'paused': { at: 'paused', since: 0, until: now, bypass: false },
+  'paused, bypass': { at: 'paused', since: 0, bypass: true },
 } satisfies Record<string, State>;
 
 const events = {
@@ -33,12 +35,17 @@ const events = {
   'flushed': { type: 'flushed', packets: 1 },
   'queue-failed': { type: 'queue-failed', detail: 'ENOBUFS' },
   'link-up': { type: 'link-up', ...connection },
+  'link-progress': { type: 'link-progress', step: 'AUTH' },
   'link-reconnecting': { type: 'link-reconnecting', reason: 'ping-restart' },
   'link-down': { type: 'link-down', reason: 'SIGTERM' },
   'link-down, failed': { type: 'link-down', reason: 'exit', failure },
   'link-down, refused': { type: 'link-down', reason: 'auth', failure: { code: 'auth', detail: 'refused' } },
   'up': { type: 'command', command: 'up' },
   'down': { type: 'command', command: 'down' },
+  'pause': { type: 'command', command: 'pause', forMs: 60_000, bypass: false },
+  'pause, bypass': { type: 'command', command: 'pause', bypass: true },
+  'resume': { type: 'command', command: 'resume' },
+  'network': { type: 'network', what: 'changed' },
   'opened': { type: 'done', what: 'opened', held: 0 },
   'closed': { type: 'done', what: 'closed', held: 0 },
   'closed, 2 held': { type: 'done', what: 'closed', held: 2 },
@@ -52,8 +59,28 @@ const events = {
 type StateName = keyof typeof states;
 type EventName = keyof typeof events;
 
+/** In every state the same. */
+const pauses: Partial<Record<EventName, string>> = {
+  'pause': 'paused: gate reject, answer, catch-first off, stop-link',
+  'pause, bypass': 'paused: gate bypass, answer, catch-first off, stop-link',
+};
+
 /** What is not in this table changes neither the state nor anything else. */
 const table: Record<StateName, Partial<Record<EventName, string>>> = {
+  'paused': {
+    'resume': 'idle: hold, gate hold',
+    'clock': 'idle: hold, gate hold',
+    'up': 'dialing/connecting: hold, gate hold, dial',
+    'link-up': 'paused: stop-link',
+    'gate failed': 'paused: answer, stop-link, catch-first off',
+  },
+  'paused, bypass': {
+    'resume': 'idle: hold, gate hold',
+    'clock': 'idle: hold, gate hold',
+    'up': 'dialing/connecting: hold, gate hold, dial',
+    'link-up': 'paused: stop-link',
+    'gate failed': 'paused: answer, stop-link, catch-first off',
+  },
   'idle': {
     'packets-held': 'dialing/connecting: dial',
     'up': 'dialing/connecting: dial',
@@ -62,6 +89,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'gate failed': 'backoff: answer',
   },
   'dialing/connecting': {
+    'network': 'dialing/connecting: redial',
     'link-up': 'dialing/releasing: catch-first off, release',
     'link-down': 'backoff: gate reject, answer, catch-first off',
     'link-down, failed': 'backoff: gate reject, answer, catch-first off',
@@ -72,6 +100,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'down': 'draining/stopping: answer, hold, gate hold, stop-link',
   },
   'dialing/releasing': {
+    'network': 'dialing/connecting: hold, gate hold, catch-first on, redial',
     'released': 'dialing/opening: gate open, report opened',
     'link-reconnecting': 'dialing/connecting: hold, gate hold, catch-first on',
     'link-down': 'backoff: gate reject, answer, catch-first off',
@@ -83,6 +112,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'down': 'draining/stopping: answer, hold, gate hold, stop-link',
   },
   'dialing/opening': {
+    'network': 'dialing/connecting: hold, gate hold, catch-first on, redial',
     'opened': 'up: keep-addresses, read-counters',
     'link-reconnecting': 'dialing/connecting: hold, gate hold, catch-first on',
     'link-down': 'backoff: gate reject, answer, catch-first off',
@@ -94,6 +124,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'down': 'draining/stopping: answer, hold, gate hold, stop-link',
   },
   'up': {
+    'network': 'dialing/connecting: hold, gate hold, catch-first on, redial',
     'clock': 'up: read-counters',
     'no traffic': 'draining/closing: hold, gate hold, catch-first on, release-local, report closed',
     'down': 'draining/closing: hold, gate hold, catch-first on, release-local, report closed',
@@ -154,16 +185,18 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'clock': 'idle: hold, gate hold',
     'up': 'dialing/connecting: hold, gate hold, dial',
     'link-up': 'dialing/releasing: hold, gate hold, catch-first off, release',
-    'gate failed': 'backoff: answer',
+    'gate failed': 'backoff: answer, stop-link, catch-first off',
+    'network': 'idle: hold, gate hold',
   },
   'locked': {
     'up': 'dialing/connecting: hold, gate hold, dial',
     'link-up': 'dialing/releasing: hold, gate hold, catch-first off, release',
-    'gate failed': 'locked: answer',
+    'gate failed': 'locked: answer, stop-link, catch-first off',
   },
 };
 
-const tunnelIn = (state: State): Tunnel => ({ state, wakes: 1, dialFailures: 0, lastWake: { at: now - 100, packet } });
+const tunnelIn = (state: State): Tunnel => ({ state, wakes: 1, dialFailures: 0, history: [{ at: now - 100, packet }], wakeTimes: [now - 100] });
+const fresh: Tunnel = { state: states.idle, wakes: 0, dialFailures: 0, history: [], wakeTimes: [] };
 const place = (state: State): string => ('phase' in state ? `${state.at}/${state.phase}` : state.at);
 
 function effectText(effect: Effect): string {
@@ -186,7 +219,7 @@ describe('every state and every event', () => {
     const before = tunnelIn(states[state]);
     const { tunnel, effects } = transition(before, events[event], context);
     const said = `${place(tunnel.state)}${effects.length > 0 ? `: ${effects.map(effectText).join(', ')}` : ''}`;
-    expect(said).toBe(table[state][event] ?? place(states[state]));
+    expect(said).toBe(pauses[event] ?? table[state][event] ?? place(states[state]));
   });
 });
 
@@ -194,15 +227,15 @@ describe('what the machine remembers', () => {
   const run = (tunnel: Tunnel, event: TunnelEvent, time = now): Tunnel => transition(tunnel, event, { ...context, now: time }).tunnel;
 
   it('times a wake from its packet to the release', () => {
-    let tunnel = run({ state: states.idle, wakes: 0, dialFailures: 0 }, events['packets-held'], 1000);
+    let tunnel = run(fresh, events['packets-held'], 1000);
     tunnel = run(tunnel, events['link-up'], 1012);
     tunnel = run(tunnel, { type: 'released', packets: 5 }, 1015);
-    expect(tunnel).toMatchObject({ wakes: 1, lastWake: { at: 1000, packet, dialMs: 12, releaseMs: 3, released: 5 } });
+    expect(tunnel).toMatchObject({ wakes: 1, history: [{ at: 1000, packet, dialMs: 12, releaseMs: 3, released: 5 }] });
   });
 
   it('keeps the packet that came after an up command as the one that woke', () => {
-    const dialing = run({ state: states.idle, wakes: 0, dialFailures: 0 }, events.up);
-    expect(run(dialing, events['packets-held']).lastWake).toEqual({ at: now, packet });
+    const dialing = run(fresh, events.up);
+    expect(run(dialing, events['packets-held']).history[0]).toEqual({ at: now, packet });
   });
 
   it('doubles the back-off with every failure in a row, up to its bound, and forgets it when up', () => {
@@ -238,7 +271,48 @@ describe('what the machine remembers', () => {
   it('tells the packet that came while going down as what woke next', () => {
     const draining = run(tunnelIn(states['draining/stopping']), events['packets-held'], now);
     expect(draining.wakes).toBe(1);
-    expect(run(draining, events['link-down'], now + 30)).toMatchObject({ wakes: 2, lastWake: { at: now, packet } });
+    expect(run(draining, events['link-down'], now + 30)).toMatchObject({ wakes: 2, history: [{ at: now, packet }, { at: now - 100, packet }] });
+  });
+});
+
+describe('bounds', () => {
+  it('refuses packets beyond the budget of wakes until the oldest is an hour old', () => {
+    const bounded = { ...context, policy: { ...policy, wakesPerHour: 2 } };
+    const spent: Tunnel = { ...fresh, wakeTimes: [now - 3_000_000, now - 1000] };
+    const { tunnel, effects } = transition(spent, events['packets-held'], bounded);
+    expect(tunnel.state).toMatchObject({ at: 'backoff', until: now + 600_000, failure: { code: 'budget' } });
+    expect(effects.map(effectText)).toEqual(['gate reject', 'answer']);
+  });
+
+  it('counts only the wakes of the last hour, and no commands', () => {
+    const bounded = { ...context, policy: { ...policy, wakesPerHour: 2 } };
+    const old: Tunnel = { ...fresh, wakeTimes: [now - 3_700_000, now - 1000] };
+    expect(transition(old, events['packets-held'], bounded).tunnel).toMatchObject({ state: { at: 'dialing' }, wakeTimes: [now - 1000, now] });
+    expect(transition({ ...fresh, wakeTimes: [now - 2, now - 1] }, events.up, bounded).tunnel.state.at).toBe('dialing');
+  });
+
+  it('keeps a tunnel up for minUp though it is idle', () => {
+    const steady = { ...context, policy: { ...policy, minUpMs: 60_000 } };
+    const young: State = { ...states.up, since: now - 10_000 };
+    expect(transition(tunnelIn(young), events['no traffic'], steady).tunnel.state).toMatchObject({ at: 'up' });
+    expect(transition(tunnelIn({ ...young, since: now - 60_000 }), events['no traffic'], steady).tunnel.state.at).toBe('draining');
+  });
+
+  it('remembers the last ten wakes', () => {
+    let tunnel = fresh;
+    for (let i = 0; i < 12; i++) tunnel = { ...transition(tunnel, events['packets-held'], { ...context, now: i }).tunnel, state: states.idle };
+    expect(tunnel.history.map(({ at }) => at)).toEqual([11, 10, 9, 8, 7, 6, 5, 4, 3, 2]);
+    expect(tunnel.wakes).toBe(12);
+  });
+
+  it('says why a dial timed out', () => {
+    const setBack = transition(tunnelIn(states['dialing/connecting']), events['link-reconnecting'], context).tunnel;
+    expect(transition(setBack, events.clock, context).tunnel.lastFailure).toMatchObject({ code: 'timeout', detail: 'not connected after 30000 ms (ping-restart)' });
+  });
+
+  it('keeps the steps of a dial with their times', () => {
+    const dialing = transition(fresh, events['packets-held'], { ...context, now: 50 }).tunnel;
+    expect(transition(dialing, events['link-progress'], { ...context, now: 57 }).tunnel.history[0]?.steps).toEqual([{ name: 'AUTH', ms: 7 }]);
   });
 });
 

@@ -1,0 +1,193 @@
+import type { CommandEvent, Effect } from './events.js';
+import { backoffMs, budgetFreeAt, idleCheckMs, withinHour, type Policy } from './policy.js';
+import type { Dialing, Draining, Idle, State, Tunnel, Up, Wake } from './state.js';
+import type { Connection, LinkFailure } from './words.js';
+
+/** What a transition may look at beside the state and the event. */
+export interface Context {
+  readonly now: number;
+  readonly policy: Policy;
+  /** From 0 to 1, for the jitter of the back-off. */
+  readonly random: number;
+}
+
+export interface Transition {
+  readonly tunnel: Tunnel;
+  readonly effects: readonly Effect[];
+}
+
+/** Wakes that `why` can tell of. */
+const HISTORY = 10;
+
+export const HOLD: readonly Effect[] = [{ do: 'hold' }, { do: 'gate', gate: 'hold' }];
+/** What is held from here on outlives the tunnel device. */
+const HOLD_ON_LIVING_LINK: readonly Effect[] = [...HOLD, { do: 'catch-first', on: true }];
+const RELEASE: readonly Effect[] = [{ do: 'catch-first', on: false }, { do: 'release' }];
+const CLOSE: readonly Effect[] = [...HOLD_ON_LIVING_LINK, { do: 'release-local' }, { do: 'report', what: 'closed' }];
+const OPEN: readonly Effect[] = [{ do: 'gate', gate: 'open' }, { do: 'report', what: 'opened' }];
+/** First the kernel refuses what comes, then what is held is answered: nothing can slip in between and stay. */
+const REJECT: readonly Effect[] = [{ do: 'gate', gate: 'reject' }, { do: 'answer' }];
+
+/** The gate could not be set, and what stood behind it in the list was dropped. */
+export const ANSWER_WITHOUT_GATE: readonly Effect[] = [{ do: 'answer' }, { do: 'stop-link' }, { do: 'catch-first', on: false }];
+
+export function stay(tunnel: Tunnel): Transition {
+  return { tunnel, effects: [] };
+}
+
+/** Effects that come before those of a move. */
+export function after(effects: readonly Effect[], move: Transition): Transition {
+  return { tunnel: move.tunnel, effects: [...effects, ...move.effects] };
+}
+
+export function idle(context: Context, failures: number): Idle {
+  return { at: 'idle', since: context.now, failures };
+}
+
+export function connectionOf({ device, addresses }: Connection): Connection {
+  return { device, addresses };
+}
+
+export function nextCheck({ now, policy }: Context): number {
+  return Number.isFinite(policy.idleMs) ? now + idleCheckMs(policy) : Infinity;
+}
+
+// ——— up ———
+
+/** A packet wants the tunnel: it dials, if the budget allows. */
+export function wake(tunnel: Tunnel, state: Idle, wake: Wake, context: Context): Transition {
+  const { now, policy } = context;
+  const until = budgetFreeAt(policy, tunnel.wakeTimes, now);
+  if (until !== undefined) {
+    const failure: LinkFailure = { code: 'budget', detail: `more than ${policy.wakesPerHour} wakes in an hour` };
+    return { tunnel: { ...tunnel, state: { at: 'backoff', since: now, until, failures: state.failures, failure }, lastFailure: { ...failure, at: now } }, effects: REJECT };
+  }
+  return dial({ ...tunnel, wakeTimes: [...withinHour(tunnel.wakeTimes, now), now].slice(-1000) }, state.failures, wake, context);
+}
+
+export function dial(tunnel: Tunnel, failures: number, wake: Wake, context: Context): Transition {
+  return { tunnel: woken({ ...tunnel, state: { at: 'dialing', since: context.now, failures, phase: 'connecting' } }, wake), effects: [{ do: 'dial' }] };
+}
+
+/** The link came up by itself. */
+export function adopt(tunnel: Tunnel, connection: Connection, context: Context): Transition {
+  return connected(woken(tunnel, { at: context.now }), { at: 'dialing', since: context.now, failures: 0, phase: 'connecting' }, connection, context);
+}
+
+export function connected(tunnel: Tunnel, state: Dialing, connection: Connection, context: Context): Transition {
+  const next = withLastWake(tunnel, (wake) => (wake.dialMs === undefined ? { ...wake, dialMs: context.now - wake.at } : wake));
+  return { tunnel: { ...next, state: { ...state, phase: 'releasing', connection: connectionOf(connection) } }, effects: RELEASE };
+}
+
+export function released(tunnel: Tunnel, state: Dialing, packets: number, context: Context): Transition {
+  const next = withLastWake(tunnel, (wake) => (wake.released === undefined ? { ...wake, released: packets, releaseMs: context.now - wake.at - (wake.dialMs ?? 0) } : wake));
+  return { tunnel: { ...next, state: { ...state, phase: 'opening' } }, effects: OPEN };
+}
+
+export function opened(tunnel: Tunnel, connection: Connection, context: Context): Transition {
+  const state: Up = { at: 'up', since: context.now, connection, idle: { lastTrafficAt: context.now, nextCheckAt: Infinity } };
+  return { tunnel: { ...tunnel, state }, effects: [{ do: 'keep-addresses', addresses: connection.addresses }, { do: 'read-counters' }] };
+}
+
+/** The link starts over by itself: packets are held until it is up again. */
+export function reconnecting(tunnel: Tunnel, setback: string, context: Context): Transition {
+  return { tunnel: { ...tunnel, state: { at: 'dialing', since: context.now, failures: 0, phase: 'connecting', setback } }, effects: HOLD_ON_LIVING_LINK };
+}
+
+/** The link is made to start over. */
+export function redial(tunnel: Tunnel, reason: string, context: Context): Transition {
+  const move = reconnecting(tunnel, `network ${reason}`, context);
+  return { tunnel: move.tunnel, effects: [...move.effects, { do: 'redial' }] };
+}
+
+// ——— not up ———
+
+export function fail(tunnel: Tunnel, failures: number, failure: LinkFailure, effects: readonly Effect[], context: Context): Transition {
+  const failed: Tunnel = { ...tunnel, dialFailures: tunnel.dialFailures + 1 };
+  return refuse(failed, failures, failure, [...REJECT, ...effects, { do: 'catch-first', on: false }], context);
+}
+
+export function refuse(tunnel: Tunnel, failures: number, failure: LinkFailure, effects: readonly Effect[], { now, policy, random }: Context): Transition {
+  const state: State =
+    failure.code === 'auth'
+      ? { at: 'locked', since: now, failure }
+      : { at: 'backoff', since: now, until: now + backoffMs(policy, failures + 1, random), failures: failures + 1, failure };
+  return { tunnel: { ...tunnel, state, lastFailure: { ...failure, at: now } }, effects };
+}
+
+/** `down` during a dial: what is held is answered, the link is told to stop. */
+export function abandon(tunnel: Tunnel, context: Context): Transition {
+  const state: Draining = { at: 'draining', since: context.now, phase: 'stopping', cause: 'command' };
+  return { tunnel: { ...tunnel, state }, effects: [{ do: 'answer' }, ...HOLD, { do: 'stop-link' }] };
+}
+
+export function pause(tunnel: Tunnel, { forMs, bypass }: CommandEvent & { command: 'pause' }, { now }: Context): Transition {
+  const state: State = { at: 'paused', since: now, bypass, ...(forMs === undefined ? {} : { until: now + forMs }) };
+  const effects: Effect[] = [{ do: 'gate', gate: bypass ? 'bypass' : 'reject' }, { do: 'answer' }, { do: 'catch-first', on: false }, { do: 'stop-link' }];
+  return { tunnel: { ...tunnel, state }, effects };
+}
+
+// ——— going down ———
+
+/** Looks at a reading of the counters. */
+export function watch(tunnel: Tunnel, state: Up, packets: number, context: Context): Transition {
+  const { now, policy } = context;
+  if (!Number.isFinite(policy.idleMs)) return stay(tunnel);
+  const quiet = (state.idle.packets ?? packets) === packets;
+  const lastTrafficAt = quiet ? state.idle.lastTrafficAt : now;
+  const endsAt = Math.max(lastTrafficAt + policy.idleMs, state.since + policy.minUpMs);
+  if (quiet && now >= endsAt) return close(tunnel, state.connection, 'idle', context);
+  const nextCheckAt = Math.min(nextCheck(context), Math.max(now + 1, endsAt));
+  return stay({ ...tunnel, state: { ...state, idle: { lastTrafficAt, nextCheckAt, packets } } });
+}
+
+export function close(tunnel: Tunnel, connection: Connection, cause: 'idle' | 'command', context: Context): Transition {
+  return { tunnel: { ...tunnel, state: { at: 'draining', since: context.now, phase: 'closing', connection, cause } }, effects: CLOSE };
+}
+
+export function closed(tunnel: Tunnel, state: Draining, held: number, context: Context): Transition {
+  const { redial: wake, ...rest } = state;
+  const lingering: Draining = { ...rest, phase: 'lingering', until: context.now + context.policy.lingerMs };
+  // What was held while the gate closed may have gone into the living tunnel.
+  return held === 0 ? stay({ ...tunnel, state: lingering }) : wanted(tunnel, lingering, wake ?? { at: context.now }, context);
+}
+
+/** Somebody wants the tunnel that is going down. */
+export function wanted(tunnel: Tunnel, state: Draining, wake: Wake, context: Context): Transition {
+  // Nobody asked for the end, and OpenVPN was not told yet: the link is as good as it was.
+  if (state.cause === 'idle' && state.phase === 'lingering' && state.connection) {
+    return connected(woken(tunnel, wake), { at: 'dialing', since: context.now, failures: 0, phase: 'connecting' }, state.connection, context);
+  }
+  return stay({ ...tunnel, state: { ...state, redial: state.redial ?? wake } });
+}
+
+export function stopLink(tunnel: Tunnel, state: Draining, context: Context): Transition {
+  return { tunnel: { ...tunnel, state: { ...state, phase: 'stopping', since: context.now } }, effects: [{ do: 'stop-link' }] };
+}
+
+/** The link has ended, as it should. */
+export function gone(tunnel: Tunnel, state: Draining, context: Context): Transition {
+  const caught: Effect = { do: 'catch-first', on: false };
+  const down: Effect[] = state.phase === 'closing' ? [...HOLD, caught] : [caught];
+  return state.redial ? after(down, dial(tunnel, 0, state.redial, context)) : { tunnel: { ...tunnel, state: idle(context, 0) }, effects: down };
+}
+
+// ——— what is remembered ———
+
+function woken(tunnel: Tunnel, wake: Wake): Tunnel {
+  return { ...tunnel, wakes: tunnel.wakes + 1, history: [wake, ...tunnel.history].slice(0, HISTORY) };
+}
+
+function withLastWake(tunnel: Tunnel, change: (wake: Wake) => Wake): Tunnel {
+  const [last, ...older] = tunnel.history;
+  return last === undefined ? tunnel : { ...tunnel, history: [change(last), ...older] };
+}
+
+/** A command dialed, and then came the first packet. */
+export function withWakePacket(tunnel: Tunnel, packet: NonNullable<Wake['packet']>): Tunnel {
+  return withLastWake(tunnel, (wake) => (wake.packet === undefined && wake.released === undefined ? { ...wake, packet } : wake));
+}
+
+export function withProgress(tunnel: Tunnel, name: string, { now }: Context): Tunnel {
+  return withLastWake(tunnel, (wake) => (wake.dialMs === undefined ? { ...wake, steps: [...(wake.steps ?? []), { name, ms: now - wake.at }].slice(-20) } : wake));
+}

@@ -1,0 +1,41 @@
+import type { Handlers } from './control/api.js';
+import { DaemonError } from './core/errors.js';
+import type { StateFile } from './host/state-file.js';
+import { systemClock } from './host/clock.js';
+import { tunnelStatus, tunnelWhy } from './status.js';
+import type { RunningTunnel } from './tunnel.js';
+import { version } from './version.js';
+
+/** What the daemon does for each request of the command line. */
+export function createHandlers(tunnels: ReadonlyMap<string, RunningTunnel>, stateFile: () => StateFile): Handlers {
+  const find = (name: string): RunningTunnel => {
+    const tunnel = tunnels.get(name);
+    if (!tunnel) throw new DaemonError('TUNNEL_UNKNOWN', `there is no tunnel "${name}"`, { hint: `there are: ${[...tunnels.keys()].join(', ')}` });
+    return tunnel;
+  };
+  return {
+    status: () => Promise.resolve({ version, tunnels: [...tunnels.values()].map(({ settings, tunnel, queueStats }) => tunnelStatus(settings, tunnel, queueStats)) }),
+    why: async (name) => Promise.resolve(tunnelWhy(find(name).settings, find(name).tunnel)),
+    up: async (name) => {
+      const tunnel = find(name);
+      await stateFile().forget(name);
+      const state = await tunnel.command({ type: 'command', command: 'up' }, ({ at }) => at === 'up' || at === 'backoff' || at === 'locked');
+      if (state.at === 'backoff' || state.at === 'locked') throw new DaemonError('LINK_FAILED', state.failure.detail, { place: `tunnel ${name}`, hint: 'the log has what OpenVPN said' });
+    },
+    down: async (name) => {
+      await find(name).command({ type: 'command', command: 'down' }, ({ at }) => at !== 'draining' && at !== 'up');
+    },
+    pause: async ({ tunnel: name, forMs, bypass = false, persist = false }) => {
+      const tunnel = find(name);
+      const lasts = forMs === undefined ? {} : { forMs };
+      if (persist) await stateFile().keep(name, { bypass, ...(forMs === undefined ? {} : { until: systemClock.now() + forMs }) });
+      else await stateFile().forget(name);
+      await tunnel.command({ type: 'command', command: 'pause', bypass, ...lasts }, ({ at }) => at === 'paused');
+    },
+    resume: async (name) => {
+      const tunnel = find(name);
+      await stateFile().forget(name);
+      await tunnel.command({ type: 'command', command: 'resume' }, ({ at }) => at !== 'paused');
+    },
+  };
+}
