@@ -45,14 +45,6 @@ describe('a flow that starts while the tunnel is idle', () => {
     await allArrive('lan', { address: serviceAddress.ipv4, count: 500, rate: 0, size: 1400 });
   });
 
-  it('10,000 packets/s through the moment of opening: none lost, none out of order', async () => {
-    await allArrive('lan', { address: serviceAddress.ipv4, count: 20_000, rate: 10_000 });
-    // Some were held, and most were not: the flow did pass the moment of opening.
-    const { lastWake } = await daemon.reaches('up');
-    expect(lastWake?.released).toBeGreaterThan(1);
-    expect(lastWake?.released).toBeLessThan(15_000);
-  });
-
   it('2000 datagrams at once with hold.packets 4096: all received, in order', async () => {
     await daemon.stop();
     daemon = await Daemon.start(lab, { tunnel: { hold: { packets: 4096 } } });

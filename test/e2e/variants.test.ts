@@ -19,6 +19,7 @@ const variants: readonly Variant[] = [
   { title: 'persist-tun', daemon: { client: { lines: ['persist-tun', 'persist-key'] } } },
   { title: 'transport over TCP', server: { transport: 'tcp' } },
   { title: 'transport over IPv6', server: { transport: 'udp6' } },
+  { title: 'protect longer than the pushed route', daemon: { tunnel: { protect: [`${serviceAddress.ipv4}/32`, `${serviceAddress.ipv6}/128`] } } },
   { title: 'a server that pushes redirect-gateway', server: { redirectGateway: true } },
 ];
 

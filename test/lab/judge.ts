@@ -51,31 +51,36 @@ export function deviceNames(pid: number): string[] {
 }
 
 /**
- * Firewall, sets, routes, policy rules and the addresses of `lo`, without counters and without the empty tables that
- * iptables leaves after any use: two equal texts mean that nothing was left behind.
+ * Firewall, sets, routes, policy rules and the addresses of `lo`, one line each, without counters and without what
+ * iptables leaves empty after any use.
  */
-export async function networkState(netns: Netns): Promise<string> {
-  const parts = await Promise.all([
-    netns.run('iptables-save'),
-    netns.run('ip6tables-save'),
-    netns.run('ipset', ['save']),
-    netns.run('nft', ['list', 'ruleset']).then(withoutEmptyChains),
-    netns.ip('-4 rule'),
-    netns.ip('-6 rule'),
-    netns.ip('-4 route show table all'),
-    netns.ip('-6 route show table all'),
-    netns.ip('-o addr show dev lo'),
-  ]);
-  const titles = ['iptables', 'ip6tables', 'ipset', 'nft', 'rule 4', 'rule 6', 'route 4', 'route 6', 'lo'];
-  return parts.map((part, i) => `== ${titles[i]!}\n${part.split('\n').filter(telling).join('\n')}`).join('\n');
+export async function networkState(netns: Netns): Promise<readonly string[]> {
+  const parts: readonly (readonly [string, Promise<string>])[] = [
+    ['iptables', netns.run('iptables-save')],
+    ['ip6tables', netns.run('ip6tables-save')],
+    ['ipset', netns.run('ipset', ['save'])],
+    ['nft', netns.run('nft', ['list', 'tables']).then(withoutIptables)],
+    ['rule', netns.ip('-4 rule')],
+    ['rule6', netns.ip('-6 rule')],
+    ['route', netns.ip('-4 route show table all')],
+    ['route6', netns.ip('-6 route show table all')],
+    ['lo', netns.ip('-o addr show dev lo')],
+  ];
+  const lines = await Promise.all(parts.map(async ([title, text]) => (await text).split('\n').filter(telling).map((line) => `${title}: ${line}`)));
+  return lines.flat();
+}
+
+/** What two states differ in: `+ ` what came, `- ` what went. */
+export function changes(before: readonly string[], after: readonly string[]): string[] {
+  const [had, has] = [new Set(before), new Set(after)];
+  return [...after.filter((line) => !had.has(line)).map((line) => `+ ${line}`), ...before.filter((line) => !has.has(line)).map((line) => `- ${line}`)];
 }
 
 function telling(line: string): boolean {
   return line !== '' && !/^#|^\*|^COMMIT|^:[A-Z]+ ACCEPT /.test(line);
 }
 
-/** An nft listing without the base chains that have no rule, and without the tables that have no other chain. */
-export function withoutEmptyChains(listing: string): string {
-  const withoutChains = listing.replace(/\tchain \S+ \{\n\t\ttype [^\n]*policy accept;\n\t\}\n/g, '');
-  return withoutChains.replace(/table [^\n]*\{\n\s*\}\n?/g, '').replace(/^# Warning[^\n]*\n/gm, '');
+/** `nft list tables` without those that iptables-save and ip6tables-save tell about. */
+export function withoutIptables(tables: string): string {
+  return tables.replace(/^table ip6? (filter|nat|mangle|raw|security)$/gm, '');
 }

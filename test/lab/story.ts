@@ -3,7 +3,7 @@ import type { TunnelStatus } from '../../src/control/api.js';
 import { addresses } from './addresses.js';
 import { type Capture, watchUnderlay } from './capture.js';
 import { Daemon } from './daemon.js';
-import { networkState } from './judge.js';
+import { changes, networkState } from './judge.js';
 import { type Lab, serviceAddress, servicePort } from './lab.js';
 import { sleep } from './wait.js';
 
@@ -16,7 +16,7 @@ export interface Stage {
   /** Sees what is in clear on the underlay, from or to the protected network. */
   readonly leaks: Capture;
   /** The router's firewall and routes before the daemon came. */
-  readonly untouched: string;
+  readonly untouched: readonly string[];
 }
 
 /** One step: what is done, and what must be seen then. `check` resolves with what a person reads; it throws otherwise. */
@@ -118,7 +118,7 @@ export const story: readonly Step[] = [
     async (exit, { daemon, lab, untouched }) => {
       must('exit status', exit.code, 0);
       must('openvpn processes', await daemon.openvpnPids(), []);
-      must('firewall, sets, routes', await networkState(lab.topology.router), untouched);
+      must('changes of firewall, sets, routes', changes(untouched, await networkState(lab.topology.router)), []);
       return 'exit status 0, no rule, set, route or process left';
     },
     true,

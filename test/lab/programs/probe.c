@@ -142,7 +142,7 @@ static int connect_tcp(const char *address, const char *port, const char *timeou
     socklen_t length, size = sizeof(int);
     struct sockaddr_storage to = parse(address, port, &length);
     int fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0), error = 0;
-    double start = now_ms(), deadline = start + atof(timeout), connected;
+    double start = now_ms(), deadline = start + atof(timeout), connected, answered;
     struct tcp_info info = {0};
     char line[16];
     if (connect(fd, (struct sockaddr *)&to, length) < 0 && errno != EINPROGRESS) return report_failure("connect", start);
@@ -154,7 +154,11 @@ static int connect_tcp(const char *address, const char *port, const char *timeou
     getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size);
     if (send(fd, "hello\n", 6, MSG_NOSIGNAL) < 0) return report_failure("send", start);
     if (!ready(fd, POLLIN, deadline) || read(fd, line, sizeof line) <= 0) return report_failure("answer", start);
-    printf("{\"ok\":true,\"ms\":%.3f,\"answerMs\":%.3f,\"retransmits\":%u", connected - start, now_ms() - start, info.tcpi_total_retrans);
+    answered = now_ms();
+    /* A polite end: when the other side has ended, too, nothing of this connection comes after. */
+    shutdown(fd, SHUT_WR);
+    while (ready(fd, POLLIN, deadline) && read(fd, line, sizeof line) > 0) continue;
+    printf("{\"ok\":true,\"ms\":%.3f,\"answerMs\":%.3f,\"retransmits\":%u", connected - start, answered - start, info.tcpi_total_retrans);
     print_source(fd);
     printf("}\n");
     return 0;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { counts, frameBytes } from '../../lab/capture.js';
-import { contextSwitches, parseQueues, withoutEmptyChains } from '../../lab/judge.js';
+import { changes, contextSwitches, parseQueues, withoutIptables } from '../../lab/judge.js';
 import { sleep, until } from '../../lab/wait.js';
 
 describe('what tcpdump prints', () => {
@@ -28,18 +28,17 @@ describe('the kernel\'s list of NFQUEUEs', () => {
   });
 });
 
-describe('what is left of an nft ruleset', () => {
-  const empty = 'table ip raw {\n\tchain PREROUTING {\n\t\ttype filter hook prerouting priority raw; policy accept;\n\t}\n\n\tchain OUTPUT {\n\t\ttype filter hook output priority raw; policy accept;\n\t}\n}\n';
-
-  it('is nothing after tables that iptables has made and left empty', () => {
-    expect(withoutEmptyChains(empty).trim()).toBe('');
+describe('what two states of the network differ in', () => {
+  it('is nothing between equal ones', () => {
+    expect(changes(['route: a', 'route: b'], ['route: a', 'route: b'])).toEqual([]);
   });
 
-  it('is a rule, a chain or a policy of somebody\'s', () => {
-    const rule = empty.replace('policy accept;\n\t}', 'policy accept;\n\t\tcounter drop\n\t}');
-    expect(withoutEmptyChains(rule)).toContain('counter drop');
-    expect(withoutEmptyChains('table ip raw {\n\tchain OURS {\n\t}\n}\n')).toContain('OURS');
-    expect(withoutEmptyChains(empty.replace('accept', 'drop'))).toContain('drop');
+  it('is what came and what went', () => {
+    expect(changes(['route: a', 'route: b'], ['route: b', 'ipset: c'])).toEqual(['+ ipset: c', '- route: a']);
+  });
+
+  it('is no matter of the tables that iptables is the judge of', () => {
+    expect(withoutIptables('table ip filter\ntable ip6 raw\ntable inet ours\ntable ip rawer').trim().split('\n').filter(Boolean)).toEqual(['table inet ours', 'table ip rawer']);
   });
 });
 
