@@ -3,11 +3,15 @@ import { Command, CommanderError } from 'commander';
 import { DaemonError, messageOf } from '../core/errors.js';
 import { version } from '../version.js';
 import { checkCommand } from './commands/check.js';
+import { doctorCommand } from './commands/doctor.js';
 import { downCommand } from './commands/down.js';
 import { flushCommand } from './commands/flush.js';
+import { pauseCommand } from './commands/pause.js';
+import { resumeCommand } from './commands/resume.js';
 import { runCommand } from './commands/run.js';
 import { statusCommand } from './commands/status.js';
 import { upCommand } from './commands/up.js';
+import { whyCommand } from './commands/why.js';
 
 /** 0 done; 1 failed; 2 wrong usage or configuration; 3 no daemon answers. */
 function exitStatus(error: unknown): number {
@@ -23,7 +27,7 @@ const program = new Command('openvpn-ondemand')
   .exitOverride()
   .showHelpAfterError();
 
-for (const command of [runCommand, checkCommand, statusCommand, upCommand, downCommand, flushCommand]) program.addCommand(command().copyInheritedSettings(program));
+for (const command of [runCommand, checkCommand, statusCommand, upCommand, downCommand, pauseCommand, resumeCommand, whyCommand, doctorCommand, flushCommand]) program.addCommand(command().copyInheritedSettings(program));
 
 try {
   await program.parseAsync();

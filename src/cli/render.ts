@@ -1,3 +1,4 @@
+import type { Finding } from './commands/doctor/finding.js';
 import type { LastWake, Status, TunnelStatus } from '../control/api.js';
 
 /** One line a tunnel: what, why, what next. */
@@ -19,6 +20,17 @@ function wakeText({ packet, dialMs, released }: LastWake): string {
   const cause = packet ? `${packet.source} → ${packet.destination} ${packet.protocol}${packet.destinationPort === undefined ? '' : `/${packet.destinationPort}`}` : 'by command';
   const took = dialMs === undefined ? '' : ` (up in ${dialMs} ms, ${released ?? 0} released)`;
   return `${cause}${took}`;
+}
+
+/** One line a finding, with what to do about it below. */
+export function findingsText(findings: readonly Finding[]): string {
+  const width = Math.max(...findings.map(({ code }) => code.length));
+  const lines = findings.flatMap(({ severity, code, message, fix }) => [`${severity.padEnd(8)} ${code.padEnd(width)}  ${message}`, ...(fix === undefined ? [] : [`${' '.repeat(width + 11)}fix: ${fix}`])]);
+  const counted = (wanted: Finding['severity']): string => {
+    const count = findings.filter(({ severity }) => severity === wanted).length;
+    return `${count} ${wanted}${count === 1 || wanted === 'ok' ? '' : 's'}`;
+  };
+  return [...lines, `${counted('error')}, ${counted('warning')}, ${counted('ok')}`].join('\n');
 }
 
 /** The largest unit that says enough: `250ms`, `14s`, `3m`, `2h`, `5d`. */

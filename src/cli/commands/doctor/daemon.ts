@@ -1,0 +1,14 @@
+import type { Settings } from '../../../config/load.js';
+import { ok, warning, type Finding } from './finding.js';
+import type { Machine } from './machine.js';
+
+/** What is there already: the daemon, what a killed one left, devices that have a tunnel's name. */
+export async function checkDaemon(machine: Machine, settings: Settings, running: boolean): Promise<Finding[]> {
+  if (running) return [ok('DAEMON', `a daemon answers on ${settings.control.socket}`)];
+  const devices = await machine.list('/sys/class/net');
+  const taken = settings.tunnels.filter(({ device }) => devices.includes(device)).map(({ name, device }) => warning('DEVICE_EXISTS', `the device ${device} of tunnel ${name} is there already`, 'stop the OpenVPN that has it, or name another with `device`'));
+  const sets = await machine.run('ipset', ['list', '-name']);
+  const left = (sets?.stdout ?? '').split('\n').some((name) => name.startsWith('ood-'));
+  const remains = left ? [warning('LEFTOVERS', 'a daemon that no longer runs left its guard behind: packets to protected prefixes are dropped', 'start the daemon, which takes it over, or remove it: openvpn-ondemand flush')] : [];
+  return [ok('DAEMON_NOT_RUNNING', `no daemon answers on ${settings.control.socket}`), ...taken, ...remains];
+}

@@ -1,0 +1,137 @@
+import { describe, expect, it } from '@jest/globals';
+import { checkDaemon } from '../../../src/cli/commands/doctor/daemon.js';
+import type { Finding } from '../../../src/cli/commands/doctor/finding.js';
+import { checkNetwork } from '../../../src/cli/commands/doctor/network.js';
+import { checkPrivileges } from '../../../src/cli/commands/doctor/privileges.js';
+import { checkPrograms } from '../../../src/cli/commands/doctor/programs.js';
+import { checkQueues } from '../../../src/cli/commands/doctor/queues.js';
+import { findingsText } from '../../../src/cli/render.js';
+import { parseConfiguration } from '../../../src/config/load.js';
+import { fakeMachine, type FakeMachine } from './fake-machine.js';
+
+const settings = parseConfiguration('tunnels: {office: {openvpn: {config: a.ovpn}, protect: [10.99.0.0/16, "fd00:99::/48"]}}', '/etc/x.yaml');
+const codes = (findings: readonly Finding[]): string[] => findings.map(({ code }) => code);
+const found = (findings: readonly Finding[], code: string): Finding | undefined => findings.find((finding) => finding.code === code);
+
+describe('programs', () => {
+  const debian12 = {
+    'ip -V': 'ip utility, iproute2-6.1.0, libbpf 1.1.2',
+    'iptables -V': 'iptables v1.8.9 (nf_tables)',
+    'ip6tables -V': 'ip6tables v1.8.9 (legacy)',
+    'ipset -v': 'ipset v7.17, protocol version: 7',
+    'nft -v': 'nftables v1.0.6 (Lester Gooch #5)',
+    'openvpn --version': 'OpenVPN 2.6.14 x86_64-pc-linux-gnu [SSL (OpenSSL)]\nlibrary versions: …',
+  };
+  const check = (programs: FakeMachine['programs']): Promise<Finding[]> => checkPrograms(fakeMachine({ programs: programs ?? {} }), ['openvpn']);
+
+  it('are told with their versions', async () => {
+    const findings = await check(debian12);
+    expect(findings.map(({ severity, message }) => `${severity} ${message}`)).toEqual(['ok ip 6.1.0', 'ok iptables 1.8.9 (nf_tables)', 'ok ip6tables 1.8.9 (legacy)', 'ok ipset 7.17', 'ok nft 1.0.6', 'ok openvpn 2.6.14']);
+  });
+
+  it('are missed, except nft', async () => {
+    const findings = await check({});
+    expect(findings.filter(({ severity }) => severity === 'error').map(({ code }) => code)).toEqual(['IP_MISSING', 'IPTABLES_MISSING', 'IP6TABLES_MISSING', 'IPSET_MISSING', 'OPENVPN_MISSING']);
+    expect(found(findings, 'OPENVPN_MISSING')?.fix).toBe('install it; in Debian: apt install openvpn');
+    expect(found(findings, 'NFT_MISSING')?.severity).toBe('ok');
+  });
+
+  it('are too old, or something else', async () => {
+    const findings = await check({ ...debian12, 'openvpn --version': { succeeded: false, stdout: 'OpenVPN 2.3.10 x86_64', stderr: '' }, 'ipset -v': { succeeded: false, stdout: '', stderr: 'Kernel support missing\nmore' } });
+    expect(found(findings, 'OPENVPN_OLD')).toMatchObject({ severity: 'error', message: 'openvpn 2.3.10 is older than 2.4' });
+    expect(found(findings, 'IPSET_UNKNOWN')).toMatchObject({ severity: 'warning', message: 'ipset does not tell its version: Kernel support missing' });
+  });
+});
+
+describe('capabilities', () => {
+  const check = (mask: string): Promise<Finding[]> => checkPrivileges(fakeMachine({ files: { '/proc/self/status': `Name:\tnode\nCapEff:\t${mask}\nCapBnd:\t0\n` } }));
+
+  it.each([
+    ['000001ffffffffff', 'CAPABILITIES', ''],
+    ['0000000000003000', 'CAPABILITIES', ''],
+    ['0000000000001000', 'CAPABILITIES_MISSING', 'CAP_NET_RAW'],
+    ['0000000000000000', 'CAPABILITIES_MISSING', 'CAP_NET_ADMIN and CAP_NET_RAW'],
+  ])('%s', async (mask, code, names) => {
+    expect(await check(mask)).toEqual([expect.objectContaining({ code, message: expect.stringContaining(names) as string })]);
+  });
+});
+
+describe('network', () => {
+  const sysctls = { 'ipv4/conf/all/rp_filter': '0', 'ipv4/conf/default/rp_filter': '2', 'ipv4/ip_forward': '1', 'ipv6/conf/all/forwarding': '1', 'ipv6/conf/all/disable_ipv6': '0', 'ipv6/conf/default/disable_ipv6': '0', 'ipv6/conf/lo/disable_ipv6': '0' };
+  const check = (changes: Readonly<Record<string, string>> = {}, programs: FakeMachine['programs'] = {}): Promise<Finding[]> => {
+    const files = Object.fromEntries(Object.entries({ ...sysctls, ...changes }).map(([name, value]) => [`/proc/sys/net/${name}`, `${value}\n`]));
+    return checkNetwork(fakeMachine({ files, programs: programs ?? {} }), settings);
+  };
+
+  it('a router as it should be', async () => {
+    expect(codes(await check({}, { 'nft list flowtables': '' }))).toEqual(['RP_FILTER', 'FORWARDING', 'IPV6', 'FLOWTABLES']);
+  });
+
+  it.each([
+    // Documentation/networking/ip-sysctl.rst, rp_filter: the larger value counts, and 2 is loose.
+    [{ 'ipv4/conf/all/rp_filter': '1', 'ipv4/conf/default/rp_filter': '0' }, 'RP_FILTER_STRICT', 'warning'],
+    [{ 'ipv4/conf/all/rp_filter': '0', 'ipv4/conf/default/rp_filter': '1' }, 'RP_FILTER_STRICT', 'warning'],
+    [{ 'ipv4/conf/all/rp_filter': '1', 'ipv4/conf/default/rp_filter': '2' }, 'RP_FILTER', 'ok'],
+    [{ 'ipv4/ip_forward': '0' }, 'FORWARDING_OFF', 'ok'],
+    [{ 'ipv6/conf/all/forwarding': '0' }, 'FORWARDING_IPV4_ONLY', 'warning'],
+    [{ 'ipv6/conf/lo/disable_ipv6': '1' }, 'IPV6_OFF', 'error'],
+  ])('%j', async (changes, code, severity) => {
+    expect(found(await check(changes), code)?.severity).toBe(severity);
+  });
+
+  it('flowtables take packets past the firewall', async () => {
+    const listing = 'table inet fw4 {\n\tflowtable ft {\n\t\thook ingress priority filter\n\t\tdevices = { eth0, br-lan }\n\t}\n}\n';
+    expect(found(await check({}, { 'nft list flowtables': listing }), 'FLOWTABLES')).toMatchObject({ severity: 'error', message: expect.stringContaining('flowtable ft ') as string });
+  });
+});
+
+describe('queues', () => {
+  const files = { '/proc/self/uid_map': '         0          0 4294967295\n' };
+  const check = (machine: FakeMachine, running = false): Promise<Finding[]> => checkQueues(fakeMachine({ ...machine, files: { ...files, ...machine.files } }), settings, running);
+
+  it('are free', async () => {
+    expect(codes(await check({}))).toEqual(['QUEUES', 'QUEUE_BUFFER']);
+  });
+
+  it('belong to somebody else, unless the daemon runs', async () => {
+    const machine = { files: { '/proc/net/netfilter/nfnetlink_queue': ' 7500   4711     0 2   128     0     0        0  1\n' } };
+    expect(found(await check(machine), 'QUEUE_IN_USE')?.message).toContain('NFQUEUE 7500 of tunnel office');
+    expect(codes(await check(machine, true))).toEqual(['QUEUES', 'QUEUE_BUFFER']);
+  });
+
+  it.each([
+    ['iptables-save', '*raw\n-A PREROUTING -p udp -j NFQUEUE --queue-num 7500 --queue-bypass\nCOMMIT'],
+    ['ip6tables-legacy-save', '*mangle\n-A FORWARD -j NFQUEUE --queue-balance 7000:7600 --queue-cpu-fanout\nCOMMIT'],
+    ['nft -n list ruleset', 'table inet ids {\n\tchain forward {\n\t\ttype filter hook forward priority 0; policy accept;\n\t\tip protocol 6 queue flags bypass,fanout to 7500-7503\n\t}\n}'],
+    ['nft -n list ruleset', 'table inet ids {\n\tchain forward {\n\t\tcounter packets 0 bytes 0 queue num 7500\n\t}\n}'],
+  ])('get packets from a rule of others: %s', async (program, text) => {
+    expect(found(await check({ programs: { [program]: text } }), 'QUEUE_RULE_CONFLICT')?.severity).toBe('error');
+  });
+
+  it.each([
+    ['iptables-save', '-A PREROUTING -j NFQUEUE --queue-num 5'],
+    ['iptables-save', '-A OOD-raw-in -m set --match-set ood-office-hold dst -j NFQUEUE --queue-num 7500'],
+    ['nft -n list ruleset', 'table ip raw {\n\tchain OOD-raw-in {\n\t\tcounter queue to 7500\n\t}\n}'],
+    ['nft -n list ruleset', 'table inet ids {\n\tchain forward {\n\t\tcomment "queue to 7500"\n\t}\n}'],
+  ])('and not from these: %s %s', async (program, text) => {
+    expect(codes(await check({ programs: { [program]: text } }))).toEqual(['QUEUES', 'QUEUE_BUFFER']);
+  });
+
+  it('in a user namespace have the buffer that rmem_max leaves', async () => {
+    expect(codes(await check({ files: { '/proc/self/uid_map': '0 1000 1\n', '/proc/sys/net/core/rmem_max': '212992\n' } }))).toContain('QUEUE_BUFFER_SMALL');
+    expect(codes(await check({ files: { '/proc/self/uid_map': '0 1000 1\n', '/proc/sys/net/core/rmem_max': '8388608\n' } }))).toContain('QUEUE_BUFFER');
+  });
+});
+
+describe('what is there already', () => {
+  it('a device and sets, unless the daemon runs', async () => {
+    const machine = fakeMachine({ folders: { '/sys/class/net': ['lo', 'ovpn-office'] }, programs: { 'ipset list -name': 'other\nood-any4\n' } });
+    expect(codes(await checkDaemon(machine, settings, false))).toEqual(['DAEMON_NOT_RUNNING', 'DEVICE_EXISTS', 'LEFTOVERS']);
+    expect(codes(await checkDaemon(machine, settings, true))).toEqual(['DAEMON']);
+  });
+});
+
+it('text for people: severity, code, message, the fix below, and the sum', () => {
+  const findings: Finding[] = [{ code: 'IP', severity: 'ok', message: 'ip 6.1.0' }, { code: 'TUN_MISSING', severity: 'error', message: 'no tun', fix: 'modprobe tun' }];
+  expect(findingsText(findings)).toBe('ok       IP           ip 6.1.0\nerror    TUN_MISSING  no tun\n                      fix: modprobe tun\n1 error, 0 warnings, 1 ok');
+});
