@@ -4,8 +4,9 @@ import { DaemonError } from './core/errors.js';
 import type { CommandEvent, TunnelEvent } from './core/events.js';
 import { joinTunnel, type Step } from './core/join.js';
 import type { Policy } from './core/policy.js';
-import type { GatePort, GateTunnel, LogPort, Marks } from './core/ports.js';
+import type { GatePort, GateTunnel, LogPort, Marks, Prefix } from './core/ports.js';
 import { startingTunnel, type State, type Tunnel } from './core/state.js';
+import { contains, formatNet, parseNet, subtract } from './gate/prefix.js';
 import { systemClock } from './host/clock.js';
 import { OpenvpnLink } from './link/openvpn.js';
 import { HoldQueue } from './nfqueue/queue.js';
@@ -37,7 +38,7 @@ export class RunningTunnel {
   static async prepare(settings: TunnelSettings, { marks, folder, log }: Means): Promise<RunningTunnel> {
     const { name, device, idle, hold } = settings;
     const inactiveMs = typeof idle === 'object' && idle.by === 'openvpn' ? { inactiveMs: idle.after } : {};
-    const link = await OpenvpnLink.create({ name, device, ...settings.openvpn, mark: marks.transport, standby: settings.standby, folder, dialTimeoutMs: hold.timeout, ...inactiveMs }, systemClock, log);
+    const link = await OpenvpnLink.create({ name, device, ...settings.openvpn, mark: marks.transport, standby: settings.standby, folder, routes: routesOf(settings), dialTimeoutMs: hold.timeout, ...inactiveMs }, systemClock, log);
     const queue = await HoldQueue.open({ tunnel: name, num: settings.queue, packets: hold.packets, device, marks, silent: settings.onFailure === 'drop' }, systemClock, log);
     return new RunningTunnel(settings, queue, link);
   }
@@ -102,6 +103,12 @@ export class RunningTunnel {
     this.#steps$.complete();
     await this.#queue.close();
   }
+}
+
+/** What is protected, without what is excluded. */
+function routesOf({ protect, exclude }: TunnelSettings): readonly Prefix[] {
+  const holes = exclude.map(parseNet);
+  return protect.map(parseNet).flatMap((net) => subtract(net, holes.filter((hole) => contains(net, hole) || contains(hole, net)))).map(formatNet);
 }
 
 function policyOf({ idle, hold, linger, backoff, minUp, wakesPerHour }: TunnelSettings): Policy {

@@ -1,3 +1,4 @@
+import type { Prefix } from '../core/ports.js';
 import type { ClientConfig } from './client-config.js';
 
 export interface OpenvpnOptions {
@@ -7,6 +8,8 @@ export interface OpenvpnOptions {
   readonly program: string;
   readonly args: readonly string[];
   readonly device: string;
+  /** Prefixes that are routed into the tunnel, whatever routes the server pushes; canonical text. */
+  readonly routes: readonly Prefix[];
   /** Packet mark of OpenVPN's own socket. */
   readonly mark: number;
   readonly standby: 'cold' | 'warm';
@@ -36,4 +39,26 @@ export function openvpnArguments(options: OpenvpnOptions, client: ClientConfig, 
     '--server-poll-timeout', String(Math.max(2, Math.floor(dialTimeoutS / servers))), '--hand-window', String(dialTimeoutS), '--tls-timeout', '1',
     ...args,
   ];
+}
+
+/** Worse than a route that the server pushed, better than the catch route (4000). */
+const ROUTE_METRIC = 3000;
+
+/**
+ * The routes of the protected prefixes, as lines of a configuration. OpenVPN sets them before it says CONNECTED, and they
+ * go with the device: without them the catch route would win over a shorter one that the server pushed. A default route
+ * is left to the server: it decides between `redirect-gateway` and its absence.
+ */
+export function routeLines(routes: readonly Prefix[]): string[] {
+  return routes.flatMap((prefix) => {
+    const [network = '', length = ''] = prefix.split('/');
+    if (length === '0') return [];
+    // For IPv6 OpenVPN takes no metric without a gateway; the kernel's default is 1024.
+    return [network.includes(':') ? `route-ipv6 ${prefix}` : `route ${network} ${netmask(Number(length))} default ${ROUTE_METRIC}`];
+  });
+}
+
+function netmask(length: number): string {
+  const mask = (0xffffffff << (32 - length)) >>> 0;
+  return [24, 16, 8, 0].map((shift) => (mask >>> shift) & 255).join('.');
 }

@@ -5,7 +5,7 @@ import type { LinkEvent } from '../core/events.js';
 import { DaemonError, messageOf } from '../core/errors.js';
 import type { ClockPort, LinkPort, LogPort } from '../core/ports.js';
 import type { LinkFailure } from '../core/words.js';
-import { openvpnArguments, type OpenvpnOptions } from './arguments.js';
+import { openvpnArguments, routeLines, type OpenvpnOptions } from './arguments.js';
 import { readClientConfig, writeClientConfig, type ClientConfig } from './client-config.js';
 import { assertProgram } from './program.js';
 import { Resolver } from './resolve.js';
@@ -185,7 +185,7 @@ export class OpenvpnLink implements LinkPort {
     const { program, config, device, folder, name } = this.#options;
     this.#sessions += 1;
     const socket = `${folder}/${name}.${this.#sessions}`;
-    const text = writeClientConfig(this.#text, (host) => this.#resolver.known(host));
+    const text = [writeClientConfig(this.#text, (host) => this.#resolver.known(host)), ...routeLines(this.#options.routes), ''].join('\n');
     const session = Session.start({ program, args: openvpnArguments(this.#options, this.#client, { socket, servers: this.remotes.length }), cwd: dirname(config), config: text, socket, device });
     this.#phase = { at: 'waiting', session, held: false };
     session.events$.subscribe((event) => { this.#see(session, event); });
