@@ -79,7 +79,8 @@ describe('doctor', () => {
   it('finds a broken configuration with its line, and goes on with the rest', async () => {
     const { exitCode, findings } = await visit(configuration().replace('office.ovpn', 'office.ovpn, idle: 5m'));
     expect(exitCode).toBe(1);
-    expect(findings[0]).toMatchObject({ code: 'CONFIG_INVALID', severity: 'error', message: expect.stringContaining('config.yaml:4: tunnels.office.openvpn.idle: is not an option here') as string });
+    expect(findings[0]).toMatchObject({ code: 'CONFIG_INVALID', severity: 'error' });
+    expect(findings[0]?.message).toContain('config.yaml:4: tunnels.office.openvpn.idle: is not an option here');
     expect(findings.map(({ code }) => code)).toEqual(expect.arrayContaining(['NFQUEUE', 'TUN']));
   });
 
