@@ -6,7 +6,7 @@
 {"id": 4, "do": "held", "queue": 11}              -> {"id": 4, "held": 3}
 {"id": 5, "do": "verdict", "queue": 11, "accept": true, "mark": 8388608}   for everything held -> {"id": 5, "given": 3}
 """
-import errno, json, socket, struct, sys, threading
+import errno, json, socket, struct, sys, threading, time
 
 PORT = 9
 lock = threading.Lock()
@@ -39,7 +39,9 @@ def send(request):
         if 'from' in request or 'sport' in request: s.bind((request.get('from', ''), request.get('sport', 0)))
         s.connect((request['to'], request.get('port', PORT)))
         if kind == 'tcp': return reply(request, outcome='connected')
-        for _ in range(request.get('count', 1)): s.send(b'x')
+        for _ in range(request.get('count', 1)):
+            s.send(b'x')
+            if 'pause' in request: time.sleep(request['pause'])
         source = s.getsockname()[0]
         if request.get('answer'):
             try:

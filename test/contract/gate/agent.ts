@@ -11,6 +11,8 @@ export interface Packet {
   readonly port?: number;
   readonly hops?: number;
   readonly count?: number;
+  /** Seconds between two of them. */
+  readonly pause?: number;
   readonly device?: string;
   readonly mark?: number;
   /** Waits for an answer or an error. */

@@ -1,5 +1,6 @@
 import { createGate } from '../../../src/gate/gate.js';
 import { gateContract, type World } from './contract.js';
+import { netfilterContract } from './netfilter-contract.js';
 import { marks, RouterLab } from './router-lab.js';
 
 async function world(backend: 'iptables-legacy' | 'iptables-nft'): Promise<World> {
@@ -16,3 +17,5 @@ async function world(backend: 'iptables-legacy' | 'iptables-nft'): Promise<World
 
 gateContract('iptables-legacy', () => world('iptables-legacy'));
 gateContract('iptables-nft', () => world('iptables-nft'));
+netfilterContract('iptables-legacy');
+netfilterContract('iptables-nft');

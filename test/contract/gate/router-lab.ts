@@ -100,6 +100,16 @@ export class RouterLab {
     return { ...outcome, held, leaked, tunnelled };
   }
 
+  /** What arrives at one end, as `source > destination`, from the last look on until there are `expected`. */
+  async arrivals(end: 'underlay' | 'far', expected: number): Promise<readonly string[]> {
+    const arrived: string[] = [];
+    await this.#until(async () => {
+      arrived.push(...(await this.agents[end].seen()));
+      return arrived.length >= expected;
+    });
+    return arrived.sort();
+  }
+
   /** Where it went, in a word. */
   async where(from: 'lan' | 'router', packet: Packet): Promise<'held' | 'tunnel' | 'underlay' | 'nowhere'> {
     const { held, leaked, tunnelled } = await this.fate(from, packet);

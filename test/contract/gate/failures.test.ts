@@ -1,0 +1,105 @@
+import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { execa } from 'execa';
+import { createGate, type GateOptions } from '../../../src/gate/gate.js';
+import { failureOf, marks, RouterLab, tunnelOf } from './router-lab.js';
+
+describe('gate: what can go wrong', () => {
+  let lab: RouterLab;
+  let clean: string;
+  const folders: string[] = [];
+  beforeAll(async () => {
+    lab = await RouterLab.create();
+    clean = await lab.state();
+  });
+  afterEach(() => gateWith().remove());
+  afterAll(async () => {
+    await lab.dispose();
+    await Promise.all(folders.map((folder) => rm(folder, { recursive: true })));
+  });
+
+  const inside = (...command: readonly string[]): NonNullable<GateOptions['exec']> => ({ prefix: ['nsenter', `--net=/run/netns/${lab.router.name}`, ...command] });
+  const gateWith = (exec = inside()) => createGate({ backend: 'iptables-legacy', marks, exec });
+
+  /** A PATH with everything that the gate needs but one program. */
+  async function pathWithout(missing: string): Promise<string> {
+    const folder = await mkdtemp(join(tmpdir(), 'ood-path-'));
+    folders.push(folder);
+    const programs = ['nsenter', 'ip', 'ipset', ...['iptables', 'ip6tables'].flatMap((name) => [`${name}-legacy`, `${name}-legacy-save`, `${name}-legacy-restore`])];
+    for (const program of programs.filter((name) => name !== missing)) await symlink((await execa('which', [program])).stdout, join(folder, program));
+    return folder;
+  }
+
+  it.each([
+    ['ip', 'iproute2'],
+    ['ipset', 'ipset'],
+    ['iptables-legacy', 'iptables'],
+    ['iptables-legacy-restore', 'iptables'],
+    ['ip6tables-legacy-save', 'iptables'],
+    // by then IPv4 is installed, and has to go again
+    ['ip6tables-legacy-restore', 'iptables'],
+  ])('says that %s is missing, and which package has it', async (program, inPackage) => {
+    const error = await failureOf(gateWith({ ...inside(), env: { PATH: await pathWithout(program) } }).install([tunnelOf()]));
+    expect({ code: error.code, message: error.message, hint: error.hint }).toEqual({ code: 'PROGRAM_MISSING', message: `${program} was not found`, hint: `install it; in Debian: apt install ${inPackage}` });
+    expect(await gateWith().remove()).toEqual([]);
+    expect(await lab.state()).toBe(clean);
+  });
+
+  it('does without ip6tables where nothing of IPv6 is protected', async () => {
+    const gate = gateWith({ ...inside(), env: { PATH: await pathWithout('ip6tables-legacy-save') } });
+    await gate.install([tunnelOf({ protect: ['10.99.0.0/16'] })]);
+    expect(await lab.where('lan', { to: '10.99.0.1' })).toBe('held');
+    await gate.remove();
+    expect(await lab.state()).toBe(clean);
+  });
+
+  it('says that it needs CAP_NET_ADMIN', async () => {
+    const error = await failureOf(gateWith(inside('setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=-all')).install([tunnelOf()]));
+    expect({ code: error.code, hint: error.hint }).toEqual({ code: 'NOT_PERMITTED', hint: 'run as root, or with CAP_NET_ADMIN' });
+    expect(await lab.state()).toBe(clean);
+  });
+
+  it('names the line that was refused, and leaves nothing', async () => {
+    const error = await failureOf(gateWith().install([tunnelOf({ device: 'a-device-name-that-is-too-long' })]));
+    expect(error.code).toBe('FIREWALL_FAILED');
+    expect(error.place).toContain('a-device-name-that-is-too-long');
+    expect(await lab.state()).toBe(clean);
+  });
+
+  it('leaves nothing when the routes are refused', async () => {
+    await lab.router.ip('link set lo down');
+    const error = await failureOf(gateWith().install([tunnelOf({ protect: ['10.99.0.0/16'] })]));
+    await lab.router.ip('link set lo up');
+    expect({ code: error.code, place: error.place }).toEqual({ code: 'ROUTE_FAILED', place: 'route replace 10.99.0.0/16 dev lo metric 4000 proto 208' });
+    expect(await lab.state()).toBe(clean);
+  });
+
+  it('keeps what an earlier run guards', async () => {
+    await gateWith().install([tunnelOf()]);
+    await failureOf(gateWith().install([tunnelOf({ device: 'a-device-name-that-is-too-long' })]));
+    expect(await lab.where('lan', { to: '10.99.0.1' })).toBe('held');
+    expect((await lab.fate('router', { to: '10.99.0.1', device: 'wan0' })).leaked).toEqual([]);
+  });
+
+  it('goes on after a change that failed', async () => {
+    const gate = gateWith();
+    await gate.install([tunnelOf()]);
+    await lab.router.run('ipset', ['rename', 'ood-office-open', 'elsewhere']);
+    expect((await failureOf(gate.set('office', 'open'))).code).toBe('FIREWALL_FAILED');
+    expect(await lab.where('lan', { to: '10.99.0.1' })).toBe('held');
+    await lab.router.run('ipset', ['rename', 'elsewhere', 'ood-office-open']);
+    await gate.set('office', 'open');
+    expect(await lab.where('lan', { to: '10.99.0.1' })).toBe('nowhere');
+    expect((await lab.state()).includes('add ood-office-open ood-office-4')).toBe(true);
+  });
+
+  it('drops what is protected while nobody listens', async () => {
+    const deaf = await RouterLab.create({ listen: false });
+    await createGate({ backend: 'iptables-legacy', marks, exec: { prefix: ['ip', 'netns', 'exec', deaf.router.name] } }).install([tunnelOf()]);
+    const fates = [await deaf.fate('lan', { to: '10.99.0.1' }), await deaf.fate('router', { to: 'fd00:99::1' })];
+    await deaf.dispose();
+    expect(fates.map(({ held, leaked }) => ({ held, leaked }))).toEqual([{ held: 0, leaked: [] }, { held: 0, leaked: [] }]);
+  });
+});

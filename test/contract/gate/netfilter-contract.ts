@@ -1,0 +1,279 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Gate, GatePort } from '../../../src/core/ports.js';
+import { createGate, type GateOptions } from '../../../src/gate/gate.js';
+import type { Packet } from './agent.js';
+import { marks, RouterLab, tunnelOf } from './router-lab.js';
+
+type Backend = NonNullable<GateOptions['backend']>;
+
+const office = tunnelOf();
+const everything = tunnelOf({ protect: ['0.0.0.0/0', '::/0'] });
+const [host4, host6] = ['10.99.3.1', 'fd00:99::3:1'];
+const hosts = [host4, host6];
+
+/** What only a kernel can show: every backend, by packets. */
+export function netfilterContract(backend: Backend): void {
+  describe(`gate in the kernel: ${backend}`, () => {
+    let lab: RouterLab;
+    let gate: GatePort;
+    const another = (options: Partial<GateOptions> = {}): GatePort => createGate({ backend, marks, exec: { prefix: ['ip', 'netns', 'exec', lab.router.name] }, ...options });
+    beforeAll(async () => {
+      lab = await RouterLab.create();
+      gate = another();
+    });
+    afterAll(() => lab.dispose());
+    afterEach(async () => {
+      await lab.release({ accept: false });
+      await gate.remove();
+    });
+
+    const leaks = async (packet: Packet): Promise<readonly string[]> => (await lab.fate('router', packet, 1)).leaked;
+
+    describe('guard', () => {
+      it.each<Gate>(['hold', 'open', 'reject'])('drops what is bound for another device under %s', async (state) => {
+        await gate.install([office]);
+        await gate.set('office', state);
+        for (const to of hosts) {
+          expect(await leaks({ to, device: 'wan0' })).toEqual([]);
+          await lab.release({ accept: true });
+        }
+        expect((await lab.fate('router', { to: host4 }, 0)).leaked).toEqual([]);
+      });
+
+      it('drops what was released while there is no tunnel', async () => {
+        await gate.install([office]);
+        for (const from of ['lan', 'router'] as const) {
+          for (const to of hosts) expect((await lab.fate(from, { to })).held).toBe(1);
+        }
+        await lab.release({ accept: true, mark: marks.release });
+        expect((await lab.fate('router', { to: '198.51.100.2' })).leaked).toEqual(['198.51.100.1 > 198.51.100.2']);
+      });
+    });
+
+    describe('release', () => {
+      it('routes local packets again, into the tunnel, with the tunnel address', async () => {
+        await gate.install([office]);
+        await gate.keepAddresses('office', { ipv4: '10.8.0.6', ipv6: 'fd00:8::6' });
+        for (const to of hosts) expect((await lab.fate('router', { to, count: 3 })).held).toBe(3);
+        await lab.linkUp(office.device, office.protect);
+        await gate.set('office', 'open');
+        await lab.agents.far.seen();
+        await lab.release({ accept: true, mark: marks.release });
+        const arrived = await lab.arrivals('far', 6);
+        await lab.linkDown(office.device);
+        const three = (line: string): readonly string[] => [line, line, line];
+        expect(arrived).toEqual([...three(`10.8.0.6 > ${host4}`), ...three(`fd00:8::6 > ${host6}`)]);
+      });
+
+      it('masquerades local sources only', async () => {
+        await gate.install([office]);
+        await gate.set('office', 'open');
+        await lab.linkUp(office.device, office.protect);
+        const local = [(await lab.fate('router', { to: host4, from: '198.51.100.1' })).tunnelled, (await lab.fate('router', { to: host6, from: '2001:db8::1' })).tunnelled];
+        const forwarded = [(await lab.fate('lan', { to: host4 })).tunnelled, (await lab.fate('lan', { to: host6 })).tunnelled];
+        await lab.linkDown(office.device);
+        expect(local).toEqual([[`10.8.0.6 > ${host4}`], [`fd00:8::6 > ${host6}`]]);
+        expect(forwarded).toEqual([[`10.77.1.2 > ${host4}`], [`fd00:77::2 > ${host6}`]]);
+      });
+
+      it.each([true, false])('answers with the reject mark; default route: %s', async (defaultRoute) => {
+        await gate.install([office]);
+        if (!defaultRoute) await lab.defaultRoute(false);
+        const tcp = (['lan', 'router'] as const).flatMap((from) => hosts.map((to) => lab.agents[from].send({ to, kind: 'tcp', timeout: 2 })));
+        // IPv4 datagrams of this host get no error: for a route to `lo` icmp_send() takes the destination as its source
+        const udp = [lab.agents.lan.send({ to: host4, answer: true, timeout: 2 }), lab.agents.lan.send({ to: host6, answer: true, timeout: 2 }), lab.agents.router.send({ to: host6, answer: true, timeout: 2 })];
+        while ((await lab.held()) < tcp.length + udp.length);
+        await lab.release({ accept: true, mark: marks.reject });
+        const outcomes = (await Promise.all([...tcp, ...udp])).map(({ outcome }) => outcome);
+        if (!defaultRoute) await lab.defaultRoute(true);
+        expect(outcomes).toEqual(['ECONNREFUSED', 'ECONNREFUSED', 'ECONNREFUSED', 'ECONNREFUSED', 'EHOSTUNREACH', 'EACCES', 'EACCES']);
+      });
+
+      it('keeps what is held when the tunnel device goes, if the catch route comes first', async () => {
+        await gate.install([office]);
+        await gate.keepAddresses('office', { ipv4: '10.8.0.6', ipv6: 'fd00:8::6' });
+        await lab.linkUp(office.device, office.protect);
+        await gate.catchFirst('office', true);
+        for (const to of hosts) await lab.fate('router', { to, from: to === host4 ? '10.8.0.6' : 'fd00:8::6' });
+        await lab.linkDown(office.device);
+        await gate.catchFirst('office', false);
+        expect(await lab.held()).toBe(2);
+        // the address is still there for programs that use it
+        expect((await lab.fate('router', { to: host4, from: '10.8.0.6' })).held).toBe(1);
+        expect((await lab.fate('router', { to: host6, from: 'fd00:8::6' })).held).toBe(1);
+      });
+    });
+
+    it('holds local packets without any default route', async () => {
+      await gate.install([office]);
+      await lab.defaultRoute(false);
+      const held = [await lab.where('router', { to: host4 }), await lab.where('router', { to: host6 })];
+      await lab.defaultRoute(true);
+      expect(held).toEqual(['held', 'held']);
+    });
+
+    it('does not wake for errors that this host makes itself, and lets them pass while open', async () => {
+      await gate.install([office]);
+      for (const to of hosts) expect(await lab.where('router', { to, kind: 'unreachable' })).toBe('nowhere');
+      await gate.set('office', 'open');
+      await lab.linkUp(office.device, office.protect);
+      const open = [await lab.where('router', { to: host4, kind: 'unreachable' }), await lab.where('router', { to: host6, kind: 'unreachable' })];
+      await lab.linkDown(office.device);
+      expect(open).toEqual(['tunnel', 'tunnel']);
+    });
+
+    it('counts what goes through the tunnel device, both ways, both families', async () => {
+      await gate.install([office]);
+      await gate.set('office', 'open');
+      await lab.linkUp(office.device, office.protect);
+      for (const to of hosts) await lab.fate('lan', { to, count: 4 });
+      await lab.fate('lan', { to: '198.51.100.2' });
+      await lab.far.ip(`addr add ${host4}/32 dev lo`);
+      await lab.far.ip(`addr add ${host6}/128 dev lo nodad`);
+      for (let i = 0; i < 3; i++) {
+        await lab.agents.far.send({ to: '10.77.1.2', from: host4 });
+        await lab.agents.far.send({ to: 'fd00:77::2', from: host6 });
+        await lab.agents.far.send({ to: '10.77.1.2', from: '10.8.0.1' });
+      }
+      // the LAN host answers these with ICMP errors, which go out, too
+      const counters = (await gate.counters()).get('office');
+      await lab.linkDown(office.device);
+      expect(counters?.in).toBe(6);
+      expect(counters?.out).toBeGreaterThanOrEqual(8);
+    });
+
+    describe('protect: everything', () => {
+      it('exempts the transport, the LAN, DHCP, neighbours and what is broadcast', async () => {
+        await gate.install([everything]);
+        expect(await lab.where('router', { to: host4 })).toBe('held');
+        expect(await lab.where('lan', { to: host6 })).toBe('held');
+        expect(await lab.where('router', { to: '203.0.113.9', mark: marks.transport })).toBe('underlay');
+        expect(await lab.where('router', { to: '2001:db8:9::9', mark: marks.transport | 0x1 })).toBe('underlay');
+        expect(await lab.where('router', { to: '198.51.100.2' })).toBe('underlay');
+        expect(await lab.where('router', { to: '2001:db8::2' })).toBe('underlay');
+        expect(await lab.where('router', { to: '203.0.113.67', sport: 68, port: 67 })).toBe('underlay');
+        expect(await lab.where('lan', { to: '203.0.113.67', sport: 68, port: 67 })).toBe('held');
+        expect(await lab.where('router', { to: '255.255.255.255', device: 'wan0' })).toBe('underlay');
+        expect(await lab.where('router', { to: 'ff02::1', device: 'wan0' })).toBe('underlay');
+        expect(await lab.where('router', { to: '2001:db8:7::7', kind: 'discovery' })).toBe('underlay');
+        expect(await lab.where('router', { to: '2001:db8:7::7', kind: 'discovery', hops: 64 })).toBe('held');
+        // a LAN host that claims a hop limit of 255 has 254 when it leaves
+        expect((await lab.fate('lan', { to: '2001:db8:7::7', kind: 'discovery' })).leaked).toEqual([]);
+        expect((await lab.agents.lan.send({ to: '10.77.1.1', answer: true })).outcome).toBe('ECONNREFUSED');
+        expect((await lab.agents.lan.send({ to: 'fd00:77::1', answer: true })).outcome).toBe('ECONNREFUSED');
+      });
+
+      it('lets this host reach the remote, and the LAN not', async () => {
+        await gate.install([{ ...everything, remotes: ['203.0.113.5', '2001:db8:5::5'] }]);
+        for (const to of ['203.0.113.5', '2001:db8:5::5']) {
+          expect([await lab.where('router', { to }), await lab.where('lan', { to })]).toEqual(['underlay', 'held']);
+        }
+      });
+
+      it('lets what comes out of the tunnel go anywhere', async () => {
+        await gate.install([everything]);
+        await gate.set('office', 'open');
+        await lab.linkUp(everything.device, []);
+        await lab.far.ip('route add 203.0.113.0/24 via 10.8.0.6');
+        await lab.far.ip('route add 2001:db8:5::/64 via fd00:8::6');
+        await lab.agents.underlay.seen();
+        await lab.agents.far.send({ to: '203.0.113.7' });
+        await lab.agents.far.send({ to: '2001:db8:5::7' });
+        const arrived = await lab.arrivals('underlay', 2);
+        await lab.linkDown(everything.device);
+        expect(arrived).toEqual(['10.8.0.1 > 203.0.113.7', 'fd00:8::1 > 2001:db8:5::7']);
+      });
+
+      it('catches first what OpenVPN took over with two halves of the default route', async () => {
+        await gate.install([everything]);
+        await gate.set('office', 'open');
+        await lab.linkUp(everything.device, ['0.0.0.0/1', '128.0.0.0/1', '::/1', '8000::/1']);
+        const before = [await lab.where('router', { to: host4 }), await lab.where('router', { to: host6 })];
+        await gate.catchFirst('office', true);
+        const during = [await lab.where('router', { to: host4 }), await lab.where('router', { to: host6 }), await lab.where('router', { to: '198.51.100.2' }), await lab.where('router', { to: '10.77.1.2' })];
+        const transport = (await lab.router.ip(`route get 203.0.113.9 mark ${marks.transport}`)).includes(`dev ${everything.device}`);
+        await lab.linkDown(everything.device);
+        expect(before).toEqual(['tunnel', 'tunnel']);
+        expect(during).toEqual(['nowhere', 'nowhere', 'underlay', 'nowhere']);
+        expect(transport).toBe(true); // not touched by the closing table: as OpenVPN's own routes say
+      });
+    });
+
+    describe('what it leaves behind', () => {
+      it('is nothing, after remove; what others made stays', async () => {
+        const clean = await lab.state();
+        await foreign(lab, true);
+        const before = await lab.state();
+        await gate.install([everything, tunnelOf({ name: 'a tunnel with a very long name, and blanks', device: 'ovpn-2', queue: 12, protect: ['10.99.5.0/24'], onFailure: 'drop' })]);
+        await gate.keepAddresses('office', { ipv4: '10.8.0.6', ipv6: 'fd00:8::6' });
+        await gate.catchFirst('office', true);
+        expect(await lab.state()).not.toBe(before);
+        // by a process that knows nothing of the first
+        const removed = await another({ closingTable: 4711, routeMetric: 77 }).remove();
+        expect(await lab.state()).toBe(before);
+        expect(removed.join('\n')).toContain('addr 10.8.0.6/32 dev lo');
+        await foreign(lab, false);
+        expect(await lab.state()).toBe(clean);
+      });
+
+      it('is an address on lo only if it was not there before', async () => {
+        await lab.router.ip('addr add 10.8.0.6/32 dev lo');
+        const before = await lab.state();
+        await gate.install([office]);
+        await gate.keepAddresses('office', { ipv4: '10.8.0.6' });
+        await gate.keepAddresses('office', { ipv4: '10.8.0.7' });
+        expect(await lab.router.ip('addr show dev lo')).toContain('10.8.0.7/32');
+        await gate.remove();
+        const after = await lab.state();
+        await lab.router.ip('addr del 10.8.0.6/32 dev lo');
+        expect(after).toBe(before);
+      });
+
+      it('is taken over by the next run without an open moment', async () => {
+        await gate.install([office, tunnelOf({ name: 'gone', device: 'ovpn-gone', queue: 12, protect: ['10.98.0.0/16'] })]);
+        await gate.keepAddresses('office', { ipv4: '10.8.0.6', ipv6: 'fd00:8::6' });
+        await gate.set('office', 'open');
+        await gate.catchFirst('office', true);
+        await foreign(lab, true);
+        const told: string[] = [];
+        const next = another({ closingTable: 300, warn: (event) => told.push(event) });
+        const flood = hosts.map((to) => lab.agents.lan.send({ to, count: 1500, pause: 0.001 }));
+        for (let i = 0; i < 4; i++) await next.install([{ ...office, protect: [...office.protect, '10.97.0.0/16'] }]);
+        expect((await Promise.all(flood)).map(({ outcome }) => outcome)).toEqual(['sent', 'sent']);
+        expect(await lab.arrivals('underlay', 1)).toEqual([]);
+        await lab.release({ accept: false });
+        expect(told).toEqual(['gate.taken_over']);
+        const went = { kept: await lab.where('lan', { to: host4 }), added: await lab.where('lan', { to: '10.97.0.1' }), gone: await lab.where('lan', { to: '10.98.0.1' }) };
+        expect(went).toEqual({ kept: 'held', added: 'held', gone: 'underlay' });
+        // the address of the earlier run is still given to local programs
+        expect((await lab.fate('router', { to: host4 })).source).toBe('10.8.0.6');
+        const state = await lab.state();
+        expect(state).not.toContain('gone');
+        expect(state).not.toContain('table 20800');
+        await foreign(lab, false);
+      });
+
+      it('keeps traffic off the underlay even when the firewall is flushed', async () => {
+        await gate.install([office]);
+        for (const tables of ['iptables-legacy', 'ip6tables-legacy', 'iptables-nft', 'ip6tables-nft']) {
+          for (const table of ['raw', 'mangle', 'filter', 'nat']) await lab.router.run(tables, ['-t', table, '-F']);
+        }
+        await lab.router.run('nft', ['flush', 'ruleset']);
+        for (const from of ['lan', 'router'] as const) for (const to of hosts) expect((await lab.fate(from, { to })).leaked).toEqual([]);
+      });
+    });
+  });
+}
+
+/** Rules, sets, routes and addresses that are not ours, some of them much like ours. */
+async function foreign(lab: RouterLab, there: boolean): Promise<void> {
+  const [verb, flag, create] = there ? ['add', '-I', 'create'] : ['del', '-D', 'destroy'];
+  for (const program of ['iptables-legacy', 'ip6tables-nft']) {
+    await lab.router.run(program, ['-t', 'mangle', flag, 'POSTROUTING', '-m', 'comment', '--comment', 'not OOD-guard', '-j', 'ACCEPT']);
+    await lab.router.run(program, ['-t', 'raw', there ? '-N' : '-X', 'OODLE']);
+  }
+  await lab.router.run('ipset', there ? [create, 'foodood-1', 'hash:net'] : [create, 'foodood-1']);
+  await lab.router.ip(`route ${verb} 192.0.2.0/24 dev lo metric 4000 proto 4`);
+  await lab.router.ip(`rule ${verb} pref 90 fwmark 0x1 lookup 20800`);
+  await lab.router.ip(`addr ${verb} 192.0.2.1/32 dev lo`);
+}
