@@ -1,6 +1,6 @@
 /*
- * flood ADDRESS PORT SIZE MILLISECONDS|0 COUNT|0: sends UDP datagrams of SIZE bytes of payload, each with its number in
- * front, as fast as it can, for a time or up to a count. Prints how many were sent.
+ * flood ADDRESS PORT SIZE COUNT: sends COUNT UDP datagrams of SIZE bytes of payload, each with its number in front, as fast
+ * as it can. Prints how many were sent.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -10,24 +10,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 enum { CHUNK = 64, MAX_SIZE = 2048 };
 
 static uint8_t data[CHUNK][MAX_SIZE];
 
-static long long now_ms(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 int main(int argc, char **argv) {
-  if (argc != 6) return 2;
+  if (argc != 5) return 2;
   struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[2]))};
   inet_pton(AF_INET, argv[1], &to.sin_addr);
   size_t size = (size_t)atoi(argv[3]);
-  long long milliseconds = atoll(argv[4]), count = atoll(argv[5]), sent = 0;
+  long long count = atoll(argv[4]), sent = 0;
   if (size < 4 || size > MAX_SIZE) return 2;
   int fd = socket(AF_INET, SOCK_DGRAM, 0);
   int buffer = 4 << 20;
@@ -39,9 +32,8 @@ int main(int argc, char **argv) {
     parts[i] = (struct iovec){data[i], size};
     headers[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
   }
-  long long end = now_ms() + milliseconds;
-  while (count ? sent < count : now_ms() < end) {
-    int chunk = count && count - sent < CHUNK ? (int)(count - sent) : CHUNK;
+  while (sent < count) {
+    int chunk = count - sent < CHUNK ? (int)(count - sent) : CHUNK;
     for (int i = 0; i < chunk; i++) {
       uint32_t number = htonl((uint32_t)(sent + i));
       memcpy(data[i], &number, sizeof number);
