@@ -65,6 +65,13 @@ export class Authenticator {
     await this.#client.setAuthRetry('interact');
   }
 
+  /** Asks the providers again for what OpenVPN still waits for: they have something new, or a person wants it. */
+  retry(): void {
+    const { question } = this.#client;
+    if (question?.type === 'password') this.#needed(question);
+    else if (question?.type === 'need-ok' || question?.type === 'need-str') this.#answerLater(question, (signal) => this.#need(question, signal));
+  }
+
   /** Nothing is answered any more; what is being reported still is. */
   close(): void {
     this.#attempt.abort();

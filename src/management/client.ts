@@ -1,4 +1,5 @@
-import { createConnection, type Socket } from 'node:net';
+import { createConnection } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Observable } from 'rxjs';
 import { DaemonError } from '../core/errors.js';
 import { EventBuffer } from './buffer.js';
@@ -39,7 +40,7 @@ export class ManagementClient extends CommandSet {
   readonly closed: Promise<ConnectionEnd>;
   /** How OpenVPN ended, by the first thing that said so on this connection; never rejects. See `endOf`. */
   readonly ending: Promise<OpenVpnEnd>;
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   readonly #exchange: Exchange;
   readonly #events = new EventBuffer();
   readonly #questions = new QuestionTracker();
@@ -54,7 +55,7 @@ export class ManagementClient extends CommandSet {
   #closing = false;
 
   /** Takes a connected socket, or one that is being connected, over. */
-  private constructor(socket: Socket, { password, commandTimeoutMs = DEFAULT_TIMEOUT_MS, clock = systemClock }: ClientOptions) {
+  private constructor(socket: Duplex, { password, commandTimeoutMs = DEFAULT_TIMEOUT_MS, clock = systemClock }: ClientOptions) {
     super();
     this.#socket = socket;
     this.#commandTimeoutMs = commandTimeoutMs;
@@ -101,8 +102,8 @@ export class ManagementClient extends CommandSet {
     return ManagementClient.greet(socket, options, 'path' in options ? options.path : `${options.host}:${options.port}`);
   }
 
-  /** A client on a socket that somebody else made, once OpenVPN has greeted. */
-  static async greet(socket: Socket, options: ClientOptions, place: string): Promise<ManagementClient> {
+  /** A client on a socket, or another stream, that somebody else made, once OpenVPN has greeted. */
+  static async greet(socket: Duplex, options: ClientOptions, place: string): Promise<ManagementClient> {
     const client = new ManagementClient(socket, options);
     const { connectTimeoutMs = DEFAULT_TIMEOUT_MS, signal, clock = systemClock } = options;
     const giveUp = (error: DaemonError): void => {

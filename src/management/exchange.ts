@@ -45,11 +45,10 @@ export class Exchange {
         abandoned: false,
       };
       this.#queue.push(request);
-      this.#pump();
-      if (this.#current !== request && !this.#queue.includes(request)) return;
       request.cancelDeadline = this.#clock.after(timeoutMs, () => {
         this.#abandon(request, timeoutMs);
       });
+      this.#pump();
     });
   }
 
@@ -84,7 +83,6 @@ export class Exchange {
     while (this.#current === undefined) {
       const next = this.#queue.shift();
       if (next === undefined) return;
-      this.#write(next.command.wire);
       this.#ignorable.push(...next.command.mayFollow);
       if (next.command.shape.kind === 'none') {
         next.cancelDeadline();
@@ -92,6 +90,8 @@ export class Exchange {
       } else {
         this.#current = next;
       }
+      // Last, since the answer may come before this returns.
+      this.#write(next.command.wire);
     }
   }
 
