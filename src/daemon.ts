@@ -12,6 +12,7 @@ import { createHandlers } from './handlers.js';
 import { systemClock } from './host/clock.js';
 import { StateFile } from './host/state-file.js';
 import { logStep } from './log-step.js';
+import { tunnelStatus } from './status.js';
 import { RunningTunnel } from './tunnel.js';
 import { version } from './version.js';
 
@@ -71,10 +72,12 @@ async function assemble(settings: Settings, log: LogPort, undo: Undo): Promise<D
     undo.push(() => running.closeQueue());
     tunnels.set(tunnel.name, running);
   }
+  const count = await serveMetrics(settings, tunnels, undo);
   const gate = createGate({ backend: settings.gate, marks });
   await gate.install([...tunnels.values()].map(({ forGate }) => forGate));
   undo.push(() => gate.remove());
   const steps$ = setGoing([...tunnels.values()], gate, log, undo);
+  steps$.subscribe(count);
   await Promise.all([...tunnels.values()].map((tunnel) => tunnel.start()));
   await pauseAgain(kept.file, handlers, tunnels);
   log.info({ event: 'daemon.started', version, tunnels: [...tunnels.keys()] }, 'the trap is set');
@@ -102,6 +105,17 @@ function setGoing(tunnels: readonly RunningTunnel[], gate: GatePort, log: LogPor
     for (const tunnel of tunnels) tunnel.answer();
   });
   return steps$.asObservable();
+}
+
+/** Answers for metrics, if anybody may ask; resolves with what is to be told every step. */
+async function serveMetrics({ metrics: address }: Settings, tunnels: ReadonlyMap<string, RunningTunnel>, undo: Undo): Promise<(step: Step) => void> {
+  if (address === undefined) return () => undefined;
+  // Loaded only if it is wanted: an idle daemon is small.
+  const [{ Metrics }, { MetricsServer }] = await Promise.all([import('./metrics/registry.js'), import('./metrics/http.js')]);
+  const metrics = new Metrics(version, () => [...tunnels.values()].map(({ settings, tunnel, queueStats }) => tunnelStatus(settings, tunnel, queueStats)));
+  const server = await MetricsServer.listen(address, metrics);
+  undo.push(() => server.close());
+  return (step) => { metrics.observe(step); };
 }
 
 /** What the user paused stays paused across a restart. */

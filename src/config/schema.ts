@@ -73,11 +73,21 @@ const markMask = z
   .refine((mask) => mask > 0 && mask <= 0xffffffff && isTwoBits(mask), 'must have exactly two neighbouring bits set (like 0x00c00000)')
   .describe('Two neighbouring bits of the packet mark that are ours');
 
+const loopback = z.string().regex(/^(127(\.\d{1,3}){3}|::1)$/, 'is not a loopback address (127.0.0.1 or ::1): whoever asks for metrics is not asked who he is');
+
+const metrics = z
+  .union([
+    z.strictObject({ host: loopback.default('127.0.0.1'), port: z.int().min(1).max(65535) }),
+    z.strictObject({ socket: z.string().min(1).describe('A unix socket; its owner and group may connect') }),
+  ], { error: 'is not {port}, {host, port} or {socket}' })
+  .describe('Where Prometheus asks for metrics. Default: nowhere');
+
 export const schema = z.strictObject({
   control: z.strictObject({ socket: z.string().min(1).default('/run/openvpn-ondemand/control.sock') }).prefault({}).describe('The socket that the command line speaks to'),
   gate: z.enum(['auto', 'iptables']).default('auto').describe('The firewall that is used'),
   mark: markMask.default(DEFAULT_MARK),
   stateFile: z.string().min(1).default('/var/lib/openvpn-ondemand/state.json').describe('Where `pause --persist` is kept across restarts'),
+  metrics: metrics.optional(),
   log: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info').describe('The least severe level that is logged'),
   tunnels: z
     .record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/, 'is not a tunnel name (1 to 32 letters, digits, "_" or "-")'), tunnel)
