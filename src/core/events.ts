@@ -62,6 +62,8 @@ export type Effect =
   /** Held packets are answered with an error, and so is what still arrives until the next `hold`. */
   | { readonly do: 'answer' }
   | { readonly do: 'gate'; readonly gate: Gate }
+  /** The gate will soon be this one. */
+  | { readonly do: 'expect-gate'; readonly gate: Gate }
   | { readonly do: 'catch-first'; readonly on: boolean }
   | { readonly do: 'keep-addresses'; readonly addresses: Addresses }
   | { readonly do: 'read-counters' }

@@ -94,6 +94,8 @@ function perform(effect: Effect, { name, queue, link, gate }: TunnelParts): Obse
       return from(queue.releaseLocal()).pipe(ignoreElements());
     case 'gate':
       return from(gate.set(name, effect.gate)).pipe(ignoreElements());
+    case 'expect-gate':
+      return at(() => { gate.expect(name, effect.gate); });
     case 'catch-first':
       return from(gate.catchFirst(name, effect.on)).pipe(ignoreElements());
     case 'keep-addresses':

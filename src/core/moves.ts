@@ -23,6 +23,8 @@ export const HOLD: readonly Effect[] = [{ do: 'hold' }, { do: 'gate', gate: 'hol
 /** What is held from here on outlives the tunnel device. */
 const HOLD_ON_LIVING_LINK: readonly Effect[] = [...HOLD, { do: 'catch-first', on: true }];
 const RELEASE: readonly Effect[] = [{ do: 'catch-first', on: false }, { do: 'release' }];
+/** So that the opening takes no longer than a write: while a process starts, packets would wait and be overtaken. */
+const EXPECT_OPEN: Effect = { do: 'expect-gate', gate: 'open' };
 const CLOSE: readonly Effect[] = [...HOLD_ON_LIVING_LINK, { do: 'release-local' }, { do: 'report', what: 'closed' }];
 const OPEN: readonly Effect[] = [{ do: 'gate', gate: 'open' }, { do: 'report', what: 'opened' }];
 /** First the kernel refuses what comes, then what is held is answered: nothing can slip in between and stay. */
@@ -66,7 +68,7 @@ export function wake(tunnel: Tunnel, state: Idle, wake: Wake, context: Context):
 }
 
 export function dial(tunnel: Tunnel, failures: number, wake: Wake, context: Context): Transition {
-  return { tunnel: woken({ ...tunnel, state: { at: 'dialing', since: context.now, failures, phase: 'connecting' } }, wake), effects: [{ do: 'dial' }] };
+  return { tunnel: woken({ ...tunnel, state: { at: 'dialing', since: context.now, failures, phase: 'connecting' } }, wake), effects: [{ do: 'dial' }, EXPECT_OPEN] };
 }
 
 /** The link came up by itself. */
@@ -91,7 +93,7 @@ export function opened(tunnel: Tunnel, connection: Connection, context: Context)
 
 /** The link starts over by itself: packets are held until it is up again. */
 export function reconnecting(tunnel: Tunnel, setback: string, context: Context): Transition {
-  return { tunnel: { ...tunnel, state: { at: 'dialing', since: context.now, failures: 0, phase: 'connecting', setback } }, effects: HOLD_ON_LIVING_LINK };
+  return { tunnel: { ...tunnel, state: { at: 'dialing', since: context.now, failures: 0, phase: 'connecting', setback } }, effects: [...HOLD_ON_LIVING_LINK, EXPECT_OPEN] };
 }
 
 /** The link is made to start over. */

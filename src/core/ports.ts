@@ -54,6 +54,11 @@ export interface GatePort {
   /** One atomic change of one tunnel's gate; the same gate again is allowed and does nothing. */
   set(tunnel: string, gate: Gate): Promise<void>;
   /**
+   * This gate will soon be set: what takes time is done ahead, so that the change takes no longer than a write. May be
+   * called again, and for nothing.
+   */
+  expect(tunnel: string, gate: Gate): void;
+  /**
    * With `on`, locally made packets to `protect` are routed to the catch route even while the tunnel's own routes
    * stand: what is held from then on survives the end of the tunnel device.
    */

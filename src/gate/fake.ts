@@ -100,6 +100,10 @@ export class FakeGate implements GatePort {
     });
   }
 
+  expect(tunnel: string): void {
+    this.#of(tunnel);
+  }
+
   catchFirst(tunnel: string, on: boolean): Promise<void> {
     return this.#change(`${tunnel}: catch first ${on ? 'on' : 'off'}`, () => {
       const state = this.#of(tunnel);

@@ -1,6 +1,12 @@
 import type { Gate, TrafficCounters } from '../core/ports.js';
 import type { Plan } from './plan.js';
 
+/** A change of gate that only waits for its moment. */
+export interface PreparedSwitch {
+  apply(): Promise<void>;
+  cancel(): void;
+}
+
 /** One way of bringing a plan into the kernel: what a backend does for the gate. Errors are DaemonErrors. */
 export interface Firewall {
   /** As `doctor` names it. */
@@ -12,6 +18,8 @@ export interface Firewall {
   install(plan: Plan): Promise<{ readonly tookOver: boolean }>;
   /** One atomic change. */
   switchGate(id: string, from: Gate, to: Gate): Promise<void>;
+  /** The same with everything done ahead that takes time, where that helps. */
+  prepareSwitch?(id: string, from: Gate, to: Gate): PreparedSwitch;
   /** The gate that the kernel has. */
   readGate(id: string): Promise<Gate | undefined>;
   counters(plan: Plan): Promise<ReadonlyMap<string, TrafficCounters>>;

@@ -3,7 +3,7 @@ import type { Firewall } from './firewall.js';
 import { NetfilterGate } from './netfilter-gate.js';
 import { IptablesFirewall, type Flavour } from './iptables-firewall.js';
 import { Routing } from './routing.js';
-import { createRunner, type ExecOptions } from './runner.js';
+import { createReadyRunner, createRunner, type ExecOptions } from './runner.js';
 
 export interface GateOptions {
   /** `auto` probes; `iptables` is what the machine means by that name; the others name one of its two kernel interfaces. */
@@ -23,7 +23,7 @@ export interface GateOptions {
 /** The gate of this machine. Nothing is done until `install`. */
 export function createGate({ backend = 'auto', marks, routeMetric = 4000, closingTable = 20_800, closingPriority = 90, exec, warn = () => undefined }: GateOptions): GatePort {
   const run = createRunner(exec);
-  const firewall: Firewall = new IptablesFirewall(run, flavourOf(backend));
+  const firewall: Firewall = new IptablesFirewall(run, createReadyRunner(exec), flavourOf(backend));
   return new NetfilterGate({
     firewall: () => Promise.resolve(firewall),
     otherFirewalls: () => Promise.resolve([]),

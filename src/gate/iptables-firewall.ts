@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Gate, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
-import type { Firewall } from './firewall.js';
+import type { Firewall, PreparedSwitch } from './firewall.js';
 import { parseGate, renderSets, setsOf, swapArguments } from './ipset.js';
 import { parseCounters, parseSave, renderInstall, renderRemoval, type FoundTable } from './iptables.js';
 import { newSuffix, setPrefix } from './names.js';
 import type { Plan } from './plan.js';
 import type { Family } from './prefix.js';
-import type { Runner } from './runner.js';
+import type { ReadyRunner, Runner } from './runner.js';
 
 /** `default` is whatever `iptables` is on this machine: one of the two others, by a name without a suffix. */
 export type Flavour = 'default' | 'legacy' | 'nft';
@@ -30,11 +30,13 @@ const lockSeconds = 10;
 /** iptables, ip6tables and ipset. The other of iptables' two kernel interfaces is looked after, too, where it has anything of ours. */
 export class IptablesFirewall implements Firewall {
   readonly #run: Runner;
+  readonly #ready: ReadyRunner;
   readonly #flavour: Flavour;
   #all: Promise<readonly Flavour[]> | undefined;
 
-  constructor(run: Runner, flavour: Flavour) {
+  constructor(run: Runner, ready: ReadyRunner, flavour: Flavour) {
     this.#run = run;
+    this.#ready = ready;
     this.#flavour = flavour;
   }
 
@@ -63,6 +65,11 @@ export class IptablesFirewall implements Firewall {
 
   async switchGate(id: string, from: Gate, to: Gate): Promise<void> {
     await this.#run('ipset', swapArguments(id, from, to));
+  }
+
+  prepareSwitch(id: string, from: Gate, to: Gate): PreparedSwitch {
+    const program = this.#ready('ipset', ['restore']);
+    return { apply: () => program.finish(`${swapArguments(id, from, to).join(' ')}\n`), cancel: () => { program.cancel(); } };
   }
 
   async readGate(id: string): Promise<Gate | undefined> {

@@ -1,6 +1,6 @@
 import type { Addresses, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
-import type { Firewall } from './firewall.js';
+import type { Firewall, PreparedSwitch } from './firewall.js';
 import { planOf, type Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import { keptOf, type Routing } from './routing.js';
@@ -20,6 +20,7 @@ interface Current {
   readonly planned: PlannedTunnel;
   /** Undefined after a change that failed: then the kernel is asked. */
   gate: Gate | undefined;
+  expected?: { readonly from: Gate; readonly to: Gate; readonly change: PreparedSwitch } | undefined;
   catchFirst: boolean;
   addresses: Addresses;
 }
@@ -45,6 +46,7 @@ export class NetfilterGate implements GatePort {
       try {
         const kept = await routing.install(plan, found);
         for (const other of await this.#parts.otherFirewalls()) await other.remove(() => Promise.resolve([]));
+        this.#forget();
         this.#current = new Map(plan.tunnels.map((planned) => [planned.tunnel.name, { planned, gate: 'hold', catchFirst: false, addresses: kept.get(planned.tunnel.name) ?? {} }]));
       } catch (error) {
         // what an earlier run guards stays guarded; else nothing of a failed start remains
@@ -67,13 +69,24 @@ export class NetfilterGate implements GatePort {
       current.gate = undefined;
       try {
         if (gate === 'bypass') await this.#openRoutes(current);
-        await firewall.switchGate(planned.id, from, gate);
+        await (this.#takeExpected(current, from, gate) ?? firewall.switchGate(planned.id, from, gate));
         if (from === 'bypass') await this.#parts.routing.catching(planned, addresses, true);
       } catch (error) {
         if (gate === 'bypass') await this.#parts.routing.catching(planned, addresses, true).catch(() => undefined);
         throw error;
       }
       current.gate = gate;
+    });
+  }
+
+  expect(tunnel: string, gate: Gate): void {
+    void this.#inTurn(async () => {
+      const current = this.#current.get(tunnel);
+      const firewall = await this.#parts.firewall();
+      if (current?.gate === undefined || current.gate === gate || current.expected?.to === gate) return;
+      current.expected?.change.cancel();
+      const change = firewall.prepareSwitch?.(current.planned.id, current.gate, gate);
+      current.expected = change && { from: current.gate, to: gate, change };
     });
   }
 
@@ -109,7 +122,7 @@ export class NetfilterGate implements GatePort {
   remove(): Promise<readonly string[]> {
     return this.#inTurn(async () => {
       this.#plan = undefined;
-      this.#current = new Map();
+      this.#forget();
       return this.#removeAll();
     });
   }
@@ -119,6 +132,20 @@ export class NetfilterGate implements GatePort {
     const routes = async (): Promise<readonly string[]> => routing.remove(await routing.found());
     const firewalls = [await this.#parts.firewall(), ...(await this.#parts.otherFirewalls())];
     return firewalls.reduce<() => Promise<readonly string[]>>((inner, firewall) => () => firewall.remove(inner), routes)();
+  }
+
+  /** What was prepared for just this change; anything else that was prepared ends. */
+  #takeExpected(current: Current, from: Gate, to: Gate): Promise<void> | undefined {
+    const { expected } = current;
+    current.expected = undefined;
+    if (expected?.from === from && expected.to === to) return expected.change.apply();
+    expected?.change.cancel();
+    return undefined;
+  }
+
+  #forget(): void {
+    for (const { expected } of this.#current.values()) expected?.change.cancel();
+    this.#current = new Map();
   }
 
   /** Under `bypass` packets take whatever route there is without us. */

@@ -11,6 +11,16 @@ export interface ExecOptions {
 /** Runs a program with an input and resolves with its standard output; rejects with a DaemonError. */
 export type Runner = (program: string, args: readonly string[], input?: string) => Promise<string>;
 
+/** A program that was started ahead of its time and waits for its input. */
+export interface ReadyProgram {
+  /** Gives it its input; resolves when it has ended well, rejects as a Runner does. */
+  finish(input: string): Promise<void>;
+  /** It ends without having done anything. */
+  cancel(): void;
+}
+
+export type ReadyRunner = (program: string, args: readonly string[]) => ReadyProgram;
+
 const packages: Readonly<Record<string, string>> = { ip: 'iproute2', ipset: 'ipset', nft: 'nftables' };
 
 /** A program hangs only if another one holds a lock for ever. */
@@ -26,6 +36,25 @@ export function createRunner({ prefix = [], env = {} }: ExecOptions = {}): Runne
       if (!(cause instanceof ExecaError)) throw cause;
       throw failure(program, args, input, cause as Failed);
     }
+  };
+}
+
+/** Starts programs ahead: starting one blocks us for milliseconds, writing to one that waits does not. */
+export function createReadyRunner({ prefix = [], env = {} }: ExecOptions = {}): ReadyRunner {
+  return (program, args) => {
+    const [file = program, ...rest] = [...prefix, program, ...args];
+    const child = execa(file, rest, { stdin: 'pipe', env: { ...env, LC_ALL: 'C' } });
+    child.stdin.on('error', () => undefined); // it ended before: the exit status tells why
+    child.catch(() => undefined); // told by finish
+    return {
+      finish: async (input) => {
+        child.stdin.end(input);
+        await child.catch((cause: unknown) => {
+          throw cause instanceof ExecaError ? failure(program, args, input, cause as Failed) : cause;
+        });
+      },
+      cancel: () => { child.stdin.end(); },
+    };
   };
 }
 
@@ -47,9 +76,9 @@ function failure(program: string, args: readonly string[], input: string | undef
   return new DaemonError(code, said, { cause: error, place: offendingLine(input, stderr) ?? command });
 }
 
-/** iptables-restore and ipset say `line 3`, nft says `:3:`, `ip -batch` says `-:3`. */
+/** iptables-restore says `line 3` or `line: 3`, ipset `line 3`, nft says `:3:`, `ip -batch` says `-:3`. */
 function offendingLine(input: string | undefined, stderr: string): string | undefined {
-  const line = /line (\d+)|-:(\d+)|:(\d+):\d+/.exec(stderr);
+  const line = /line:? (\d+)|-:(\d+)|:(\d+):\d+/.exec(stderr);
   const number = line?.slice(1).find(Boolean);
   return number === undefined ? undefined : input?.split('\n')[Number(number) - 1];
 }

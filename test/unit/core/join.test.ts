@@ -40,6 +40,7 @@ function world(inputs: { queue$: Observable<QueueEvent>; link$: Observable<LinkE
   const gate: GatePort = {
     install: () => Promise.resolve(),
     set: (_, value) => (made.world?.gateFails ? Promise.reject(new Error('ipset: no')) : noted(`gate ${value}`)),
+    expect: (_, value) => { note(`expect ${value}`); },
     catchFirst: (_, on) => noted(`catch-first ${on ? 'on' : 'off'}`),
     keepAddresses: () => noted('keep-addresses'),
     counters: () => Promise.resolve(new Map([['a', { in: 0, out: 0 }]])),
@@ -101,10 +102,10 @@ describe('with a gate that takes its time', () => {
     queue$.next(held);
     link$.next(up);
     await ticks();
-    expect(calls).toEqual(['dial', 'catch-first off', 'release']);
+    expect(calls).toEqual(['dial', 'expect open', 'catch-first off', 'release']);
     queue$.next({ type: 'released', packets: 1 });
     await ticks();
-    expect(calls.slice(3)).toEqual(['gate open', 'keep-addresses']);
+    expect(calls.slice(4)).toEqual(['gate open', 'keep-addresses']);
     expect(at()).toBe('up');
   });
 

@@ -70,21 +70,21 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
   'paused': {
     'resume': 'idle: hold, gate hold',
     'clock': 'idle: hold, gate hold',
-    'up': 'dialing/connecting: hold, gate hold, dial',
+    'up': 'dialing/connecting: hold, gate hold, dial, expect-gate open',
     'link-up': 'paused: stop-link',
     'gate failed': 'paused: answer, stop-link, catch-first off',
   },
   'paused, bypass': {
     'resume': 'idle: hold, gate hold',
     'clock': 'idle: hold, gate hold',
-    'up': 'dialing/connecting: hold, gate hold, dial',
+    'up': 'dialing/connecting: hold, gate hold, dial, expect-gate open',
     'link-up': 'paused: stop-link',
     'gate failed': 'paused: answer, stop-link, catch-first off',
   },
   'idle': {
-    'packets-held': 'dialing/connecting: dial',
-    'up': 'dialing/connecting: dial',
-    'closed, 2 held': 'dialing/connecting: dial',
+    'packets-held': 'dialing/connecting: dial, expect-gate open',
+    'up': 'dialing/connecting: dial, expect-gate open',
+    'closed, 2 held': 'dialing/connecting: dial, expect-gate open',
     'link-up': 'dialing/releasing: catch-first off, release',
     'gate failed': 'backoff: answer',
   },
@@ -100,9 +100,9 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'down': 'draining/stopping: answer, hold, gate hold, stop-link',
   },
   'dialing/releasing': {
-    'network': 'dialing/connecting: hold, gate hold, catch-first on, redial',
+    'network': 'dialing/connecting: hold, gate hold, catch-first on, expect-gate open, redial',
     'released': 'dialing/opening: gate open, report opened',
-    'link-reconnecting': 'dialing/connecting: hold, gate hold, catch-first on',
+    'link-reconnecting': 'dialing/connecting: hold, gate hold, catch-first on, expect-gate open',
     'link-down': 'backoff: gate reject, answer, catch-first off',
     'link-down, failed': 'backoff: gate reject, answer, catch-first off',
     'link-down, refused': 'locked: gate reject, answer, catch-first off',
@@ -112,9 +112,9 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'down': 'draining/stopping: answer, hold, gate hold, stop-link',
   },
   'dialing/opening': {
-    'network': 'dialing/connecting: hold, gate hold, catch-first on, redial',
+    'network': 'dialing/connecting: hold, gate hold, catch-first on, expect-gate open, redial',
     'opened': 'up: keep-addresses, read-counters',
-    'link-reconnecting': 'dialing/connecting: hold, gate hold, catch-first on',
+    'link-reconnecting': 'dialing/connecting: hold, gate hold, catch-first on, expect-gate open',
     'link-down': 'backoff: gate reject, answer, catch-first off',
     'link-down, failed': 'backoff: gate reject, answer, catch-first off',
     'link-down, refused': 'locked: gate reject, answer, catch-first off',
@@ -124,11 +124,11 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'down': 'draining/stopping: answer, hold, gate hold, stop-link',
   },
   'up': {
-    'network': 'dialing/connecting: hold, gate hold, catch-first on, redial',
+    'network': 'dialing/connecting: hold, gate hold, catch-first on, expect-gate open, redial',
     'clock': 'up: read-counters',
     'no traffic': 'draining/closing: hold, gate hold, catch-first on, release-local, report closed',
     'down': 'draining/closing: hold, gate hold, catch-first on, release-local, report closed',
-    'link-reconnecting': 'dialing/connecting: hold, gate hold, catch-first on',
+    'link-reconnecting': 'dialing/connecting: hold, gate hold, catch-first on, expect-gate open',
     'link-up': 'up: keep-addresses',
     'link-down': 'idle: hold, gate hold',
     'link-down, failed': 'idle: hold, gate hold',
@@ -177,19 +177,19 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'gate failed': 'draining/stopping: stop-link',
     'other effect failed': 'draining/stopping: stop-link',
     'clock': 'draining/stopping: stop-link',
-    'link-down': 'dialing/connecting: catch-first off, dial',
-    'link-down, failed': 'dialing/connecting: catch-first off, dial',
-    'link-down, refused': 'dialing/connecting: catch-first off, dial',
+    'link-down': 'dialing/connecting: catch-first off, dial, expect-gate open',
+    'link-down, failed': 'dialing/connecting: catch-first off, dial, expect-gate open',
+    'link-down, refused': 'dialing/connecting: catch-first off, dial, expect-gate open',
   },
   'backoff': {
     'clock': 'idle: hold, gate hold',
-    'up': 'dialing/connecting: hold, gate hold, dial',
+    'up': 'dialing/connecting: hold, gate hold, dial, expect-gate open',
     'link-up': 'dialing/releasing: hold, gate hold, catch-first off, release',
     'gate failed': 'backoff: answer, stop-link, catch-first off',
     'network': 'idle: hold, gate hold',
   },
   'locked': {
-    'up': 'dialing/connecting: hold, gate hold, dial',
+    'up': 'dialing/connecting: hold, gate hold, dial, expect-gate open',
     'link-up': 'dialing/releasing: hold, gate hold, catch-first off, release',
     'gate failed': 'locked: answer, stop-link, catch-first off',
   },
@@ -202,7 +202,8 @@ const place = (state: State): string => ('phase' in state ? `${state.at}/${state
 function effectText(effect: Effect): string {
   switch (effect.do) {
     case 'gate':
-      return `gate ${effect.gate}`;
+    case 'expect-gate':
+      return `${effect.do} ${effect.gate}`;
     case 'catch-first':
       return `catch-first ${effect.on ? 'on' : 'off'}`;
     case 'report':
