@@ -1,0 +1,94 @@
+import { describe, expect, it } from '@jest/globals';
+import type { GateTunnel, Marks } from '../../../src/core/ports.js';
+import { parseGate, renderSets, setsOf, swapArguments } from '../../../src/gate/ipset.js';
+import { parseCounters, parseSave, renderInstall, renderRemoval } from '../../../src/gate/iptables.js';
+import { anySet, gateSet, guardChain, newSuffix, ownSet, tunnelId } from '../../../src/gate/names.js';
+import { gates, planOf, type Plan } from '../../../src/gate/plan.js';
+
+const marks: Marks = { mask: 0x00c00000, transport: 0x00400000, release: 0x00800000, reject: 0x00c00000 };
+const office: GateTunnel = { name: 'office', device: 'ovpn-office', queue: 7, protect: ['10.99.0.0/16', 'fd00:99::/48'], exclude: [], remotes: ['192.0.2.1'], onFailure: 'reject' };
+const plan = (...tunnels: readonly GateTunnel[]): Plan => planOf(tunnels.length === 0 ? [office] : tunnels, { marks, lans: [], closingTable: 500 });
+
+describe('names', () => {
+  it.each(['office', 'a', 'Twelve345678', 'thirteen-chars', 'büro', 'x'.repeat(200), 'any4', 'any 4'])('of %p fit the kernel', (name) => {
+    const id = tunnelId(name);
+    expect(id).toMatch(/^[A-Za-z0-9-]{1,13}$/);
+    for (const set of [ownSet(id, 6), ...gates.map((gate) => gateSet(id, gate))]) expect(`${set}${newSuffix}`.length).toBeLessThanOrEqual(31);
+    expect(guardChain(id).length).toBeLessThanOrEqual(28);
+    expect([ownSet(id, 4), ownSet(id, 6)]).not.toContain(anySet(4));
+  });
+
+  it('of different tunnels differ', () => {
+    expect(new Set(['thirteen-chars', 'thirteen-chart', 'thirteenchars', 'any4', 'any 4'].map(tunnelId)).size).toBe(5);
+  });
+});
+
+describe('iptables', () => {
+  it('puts the guard in first, and each table into one transaction', () => {
+    const text = renderInstall(plan(), 4, []);
+    expect(text.match(/^\*\w+$/gm)).toEqual(['*mangle', '*raw', '*filter', '*nat']);
+    expect(text.match(/^COMMIT$/gm)).toHaveLength(4);
+    expect(text).toContain('-A OOD-raw-in ! -i ovpn-office -m set --match-set ood-office-hold dst -j NFQUEUE --queue-num 7\n');
+    expect(text).toContain('-A OOD-guard-office -o ovpn-office -j RETURN\n-A OOD-guard-office -m set --match-set ood-office-bypass dst -j RETURN\n-A OOD-guard-office -j DROP\n');
+    expect(text).not.toContain('queue-bypass');
+  });
+
+  it('replaces what is there within the same transaction', () => {
+    const found = parseSave('# comment\n*raw\n:PREROUTING ACCEPT [1:2]\n:OOD-raw-in - [0:0]\n:OOD-old - [0:0]\n-A PREROUTING -j OOD-old\n-A PREROUTING -s 10.0.0.0/8 -j ACCEPT\n-A PREROUTING -g OOD-raw-in\n-A OOD-old -j OOD-raw-in\nCOMMIT\n*filter\n-A INPUT -j DROP\nCOMMIT\n');
+    expect(found).toEqual([{ table: 'raw', chains: ['OOD-raw-in', 'OOD-old'], jumps: ['PREROUTING -j OOD-old', 'PREROUTING -g OOD-raw-in'] }]);
+    const raw = /\*raw\n([^]*?)COMMIT/.exec(renderInstall(plan(), 4, found))?.[1]?.split('\n') ?? [];
+    expect(raw.filter((line) => line.includes('OOD-old') || line.startsWith('-D') || line.startsWith('-I'))).toEqual([
+      ':OOD-old - [0:0]', '-D PREROUTING -j OOD-old', '-D PREROUTING -g OOD-raw-in', '-I PREROUTING 1 -m set --match-set ood-any4 dst -j OOD-raw-in', '-I OUTPUT 1 -m set --match-set ood-any4 dst -j OOD-raw-out', '-X OOD-old',
+    ]);
+  });
+
+  it('removes the guard last, and nothing where nothing is', () => {
+    const found = ['mangle', 'nat', 'raw', 'security'].map((table) => ({ table, chains: ['OOD-x'], jumps: ['OUTPUT -j OOD-x'] }));
+    expect(renderRemoval(found).match(/^\*\w+$/gm)?.at(-2)).toBe('*mangle');
+    expect(renderRemoval([])).toBe('');
+    expect(renderInstall(plan({ ...office, protect: ['10.0.0.0/8'] }), 6, [])).toBe('');
+  });
+
+  it('adds up the counters of both families', () => {
+    const text = ['[3:99] -A OOD-guard-office -o ovpn-office -j RETURN', '[100:1] -A OOD-guard-office -j DROP', '[4:99] -A OOD-guard-office -o ovpn-office -j RETURN', '[5:9] -A OOD-count -i ovpn-office -m set --match-set ood-office-4 src', '[6:9] -A OOD-count -i ovpn-office -m set --match-set ood-office-6 src', '[50:1] -A POSTROUTING -o ovpn-office'];
+    expect(parseCounters(plan(), text.join('\n'))).toEqual(new Map([['office', { out: 7, in: 11 }]]));
+  });
+});
+
+describe('ipset', () => {
+  it('fills new sets directly, and those that are there aside', () => {
+    expect(renderSets(plan(), new Set())).toContain('create ood-office-4 hash:net family inet maxelem 65536\nadd ood-office-4 10.99.0.0/16\n');
+    const again = renderSets(plan(), new Set([...setsOf(plan()), 'ood-office-4~']));
+    expect(again).toContain('destroy ood-office-4~\ncreate ood-office-4~ hash:net family inet maxelem 65536\nadd ood-office-4~ 10.99.0.0/16\nswap ood-office-4~ ood-office-4\ndestroy ood-office-4~\n');
+    expect(again).not.toMatch(/^create ood-office-hold/m);
+  });
+
+  it('has hold on before the others are off', () => {
+    const lines = renderSets(plan(), new Set(setsOf(plan()))).split('\n');
+    expect(lines.indexOf('add ood-office-hold ood-office-6 -exist')).toBeLessThan(lines.indexOf('flush ood-office-open'));
+  });
+
+  it('splits what is everything, since hash:net has no length 0', () => {
+    const text = renderSets(plan({ ...office, protect: ['0.0.0.0/0'], exclude: ['10.0.0.0/8'] }), new Set());
+    expect(text).toContain('add ood-office-4 0.0.0.0/1\nadd ood-office-4 128.0.0.0/1\n');
+    expect(text).toContain('add ood-office-4 10.0.0.0/8 nomatch\n');
+    expect(text).toContain('add ood-office-4 255.255.255.255 nomatch\n');
+  });
+
+  it('switches by one swap, and finds the gate that is on', () => {
+    expect(swapArguments('office', 'hold', 'open')).toEqual(['swap', 'ood-office-hold', 'ood-office-open']);
+    expect(parseGate('office', 'create ood-office-open list:set size 2\nadd ood-office-open ood-office-4\nadd ood-office2-hold ood-office2-4\n')).toBe('open');
+    expect(parseGate('office', 'create ood-office-open list:set size 2\n')).toBeUndefined();
+  });
+});
+
+describe('plan', () => {
+  it('leaves a family out that nobody needs', () => {
+    expect(plan({ ...office, protect: ['10.0.0.0/8'] }).families).toEqual([4]);
+    expect(plan(office, { ...office, name: 'six', protect: ['fd00:1::/32'] }).tunnels.map(({ families }) => families)).toEqual([[4, 6], [6]]);
+  });
+
+  it('names a server of two tunnels once', () => {
+    expect(plan(office, { ...office, name: 'other', protect: ['10.1.0.0/16'] }).remotes).toHaveLength(1);
+  });
+});
