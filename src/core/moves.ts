@@ -22,7 +22,7 @@ const HISTORY = 10;
 export const HOLD: readonly Effect[] = [{ do: 'hold' }, { do: 'gate', gate: 'hold' }];
 /** What is held from here on outlives the tunnel device. */
 const HOLD_ON_LIVING_LINK: readonly Effect[] = [...HOLD, { do: 'catch-first', on: true }];
-const RELEASE: readonly Effect[] = [{ do: 'catch-first', on: false }, { do: 'release' }];
+
 /** So that the opening takes no longer than a write: while a process starts, packets would wait and be overtaken. */
 const EXPECT_OPEN: Effect = { do: 'expect-gate', gate: 'open' };
 const CLOSE: readonly Effect[] = [...HOLD_ON_LIVING_LINK, { do: 'release-local' }, { do: 'report', what: 'closed' }];
@@ -78,7 +78,9 @@ export function adopt(tunnel: Tunnel, connection: Connection, context: Context):
 
 export function connected(tunnel: Tunnel, state: Dialing, connection: Connection, context: Context): Transition {
   const next = withLastWake(tunnel, (wake) => (wake.dialMs === undefined ? { ...wake, dialMs: context.now - wake.at } : wake));
-  return { tunnel: { ...next, state: { ...state, phase: 'releasing', connection: connectionOf(connection) } }, effects: RELEASE };
+  // The addresses first: what is released is NATed to them, or, if it has them already, is not.
+  const effects: Effect[] = [{ do: 'catch-first', on: false }, { do: 'keep-addresses', addresses: connection.addresses }, { do: 'release' }];
+  return { tunnel: { ...next, state: { ...state, phase: 'releasing', connection: connectionOf(connection) } }, effects };
 }
 
 export function released(tunnel: Tunnel, state: Dialing, packets: number, context: Context): Transition {
@@ -88,7 +90,7 @@ export function released(tunnel: Tunnel, state: Dialing, packets: number, contex
 
 export function opened(tunnel: Tunnel, connection: Connection, context: Context): Transition {
   const state: Up = { at: 'up', since: context.now, connection, idle: { lastTrafficAt: context.now, nextCheckAt: Infinity } };
-  return { tunnel: { ...tunnel, state }, effects: [{ do: 'keep-addresses', addresses: connection.addresses }, { do: 'read-counters' }] };
+  return { tunnel: { ...tunnel, state }, effects: [{ do: 'read-counters' }] };
 }
 
 /** The link starts over by itself: packets are held until it is up again. */

@@ -85,12 +85,12 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'packets-held': 'dialing/connecting: dial, expect-gate open',
     'up': 'dialing/connecting: dial, expect-gate open',
     'closed, 2 held': 'dialing/connecting: dial, expect-gate open',
-    'link-up': 'dialing/releasing: catch-first off, release',
+    'link-up': 'dialing/releasing: catch-first off, keep-addresses, release',
     'gate failed': 'backoff: answer',
   },
   'dialing/connecting': {
     'network': 'dialing/connecting: redial',
-    'link-up': 'dialing/releasing: catch-first off, release',
+    'link-up': 'dialing/releasing: catch-first off, keep-addresses, release',
     'link-down': 'backoff: gate reject, answer, catch-first off',
     'link-down, failed': 'backoff: gate reject, answer, catch-first off',
     'link-down, refused': 'locked: gate reject, answer, catch-first off',
@@ -113,7 +113,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
   },
   'dialing/opening': {
     'network': 'dialing/connecting: hold, gate hold, catch-first on, expect-gate open, redial',
-    'opened': 'up: keep-addresses, read-counters',
+    'opened': 'up: read-counters',
     'link-reconnecting': 'dialing/connecting: hold, gate hold, catch-first on, expect-gate open',
     'link-down': 'backoff: gate reject, answer, catch-first off',
     'link-down, failed': 'backoff: gate reject, answer, catch-first off',
@@ -136,7 +136,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
   },
   'draining/closing': {
     'closed': 'draining/lingering',
-    'closed, 2 held': 'dialing/releasing: catch-first off, release',
+    'closed, 2 held': 'dialing/releasing: catch-first off, keep-addresses, release',
     'gate failed': 'draining/stopping: stop-link',
     'other effect failed': 'draining/stopping: stop-link',
     'clock': 'draining/stopping: stop-link',
@@ -146,8 +146,8 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'link-down, refused': 'idle: hold, gate hold, catch-first off',
   },
   'draining/lingering': {
-    'packets-held': 'dialing/releasing: catch-first off, release',
-    'up': 'dialing/releasing: catch-first off, release',
+    'packets-held': 'dialing/releasing: catch-first off, keep-addresses, release',
+    'up': 'dialing/releasing: catch-first off, keep-addresses, release',
     'gate failed': 'draining/stopping: stop-link',
     'other effect failed': 'draining/stopping: stop-link',
     'clock': 'draining/stopping: stop-link',
@@ -184,13 +184,13 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
   'backoff': {
     'clock': 'idle: hold, gate hold',
     'up': 'dialing/connecting: hold, gate hold, dial, expect-gate open',
-    'link-up': 'dialing/releasing: hold, gate hold, catch-first off, release',
+    'link-up': 'dialing/releasing: hold, gate hold, catch-first off, keep-addresses, release',
     'gate failed': 'backoff: answer, stop-link, catch-first off',
     'network': 'idle: hold, gate hold',
   },
   'locked': {
     'up': 'dialing/connecting: hold, gate hold, dial, expect-gate open',
-    'link-up': 'dialing/releasing: hold, gate hold, catch-first off, release',
+    'link-up': 'dialing/releasing: hold, gate hold, catch-first off, keep-addresses, release',
     'gate failed': 'locked: answer, stop-link, catch-first off',
   },
 };
