@@ -61,6 +61,12 @@ export class Receiver {
     this.sizes.push(size!);
   }
 
+  /** Forgets what came so far. */
+  clear(): void {
+    this.received.length = 0;
+    this.sizes.length = 0;
+  }
+
   stop(): void {
     this.#process.kill();
   }

@@ -1,46 +1,27 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { decodePacket, NfQueue, type OpenOptions, type PacketSnapshot } from 'node-nfqueue';
-import { QueueLab, RECEIVER4, RECEIVER6, sequence, until } from './lab.js';
+import { beforeAll, describe, expect, it } from '@jest/globals';
+import { decodePacket } from 'node-nfqueue';
+import { collect, Fixture } from './fixture.js';
+import { RECEIVER4, RECEIVER6, sequence, until, type Receiver } from './lab.js';
 
-const NUM = 11;
-let lab: QueueLab;
-const queues: NfQueue[] = [];
+const fixture = new Fixture(11);
+let receiver: Receiver;
 
-async function open(options: Partial<OpenOptions> = {}): Promise<NfQueue> {
-  const queue = await NfQueue.open({ num: NUM, maxLength: 8192, netns: lab.netns, ...options });
-  queues.push(queue);
-  return queue;
-}
-
-/** Collects what the queue tells of, by value. */
-function collect(queue: NfQueue): PacketSnapshot[] {
-  const packets: PacketSnapshot[] = [];
-  queue.on('packets', (batch) => {
-    for (const packet of batch) packets.push(packet.snapshot());
-  });
-  return packets;
-}
-
-beforeEach(async () => {
-  lab = await QueueLab.create(NUM);
-});
-
-afterEach(async () => {
-  for (const queue of queues.splice(0)) await queue.close();
-  await lab.dispose();
+beforeAll(async () => {
+  receiver = await fixture.lab.listen();
 });
 
 describe('a queue', () => {
   it('holds packets, tells what they are, and lets them go in order', async () => {
-    const receiver = await lab.listen();
-    const queue = await open();
+    receiver.clear();
+    const queue = await fixture.open();
     const packets = collect(queue);
-    await lab.send(50);
+    await fixture.lab.send(50);
     await until('50 packets', () => packets.length === 50);
 
     expect(queue.held).toBe(50);
     expect(receiver.received).toEqual([]);
     expect(packets[0]).toMatchObject({ hook: 'prerouting', hookNumber: 0, family: 2, hwProtocol: 0x0800, mark: 0, length: 92, truncated: false, inDevice: 'lan0', outDevice: undefined });
+    expect(packets[0]?.hwAddress).toMatch(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/);
     const { network, transport } = decodePacket(packets[0]!.payload, packets[0]!.hwProtocol);
     expect(network).toMatchObject({ version: 4, source: '10.1.0.2', destination: RECEIVER4, protocol: 17, totalLength: 92 });
     expect(transport).toMatchObject({ protocol: 'udp', destinationPort: 9, length: 72 });
@@ -49,57 +30,145 @@ describe('a queue', () => {
     await until('all delivered', () => receiver.received.length === 50);
     expect(receiver.received).toEqual(sequence(50));
     expect(queue.held).toBe(0);
-    expect(queue.stats()).toMatchObject({ packets: 50, verdicts: 50, held: 0, kernel: { held: 0, copyRange: 128, queueDropped: 0, userDropped: 0 } });
+    expect(queue.stats()).toMatchObject({ packets: 50, verdicts: 50, held: 0, kernel: { held: 0, copyMode: 'packet', copyRange: 128, queueDropped: 0, userDropped: 0 } });
   });
 
   it('takes IPv6 as well', async () => {
-    const receiver = await lab.listen(RECEIVER6);
-    const queue = await open();
+    const receiver6 = await fixture.lab.listen(RECEIVER6);
+    const queue = await fixture.open();
     const packets = collect(queue);
-    await lab.send(3, { host: RECEIVER6 });
+    await fixture.lab.send(3, { host: RECEIVER6 });
     await until('3 packets', () => packets.length === 3);
     expect(packets[2]).toMatchObject({ family: 10, hwProtocol: 0x86dd, length: 112 });
     expect(decodePacket(packets[2]!.payload)).toMatchObject({ network: { version: 6, source: 'fd00:1::2', destination: RECEIVER6 }, transport: { protocol: 'udp', destinationPort: 9 } });
     queue.verdictUpTo(packets[2]!.id, { verdict: 'accept' });
-    await until('3 delivered', () => receiver.received.length === 3);
+    await until('3 delivered', () => receiver6.received.length === 3);
   });
 
-  it('settles up to an id, single packets, and lists of them', async () => {
-    const receiver = await lab.listen();
-    const queue = await open();
+  it('copies as much as it was asked for', async () => {
+    for (const [copy, payload, length] of [['none', 0, 0], ['headers', 128, 1028], ['whole', 1028, 1028], [40, 40, 1028]] as const) {
+      const queue = await fixture.open({ copy });
+      const packets = collect(queue);
+      await fixture.lab.send(1, { size: 1000 });
+      await until('a packet', () => packets.length === 1);
+      expect(packets[0]).toMatchObject({ length, truncated: payload < length, inDevice: 'lan0' });
+      expect(packets[0]?.payload).toHaveLength(payload);
+      await queue.close();
+    }
+  });
+
+  it('tells of local packets: hook, user, and the device under its current name', async () => {
+    receiver.clear();
+    const queue = await fixture.open({ flags: { uidGid: true } });
     const packets = collect(queue);
-    await lab.send(10);
-    await until('10 packets', () => packets.length === 10);
-    const ids = packets.map(({ id }) => id);
-
-    expect(queue.verdictUpTo(ids[2]!, { verdict: 'accept' })).toBe(3);
-    expect(queue.verdict(ids[3]!, { verdict: 'drop' })).toBe(true);
-    expect(queue.verdicts([ids[9]!, ids[5]!, ids[7]!], { verdict: 'accept' })).toBe(3);
-    expect(queue.held).toBe(3);
-    expect([...queue.heldIds()]).toEqual([ids[4], ids[6], ids[8]]);
-    await until('6 delivered', () => receiver.received.length === 6);
-    expect(receiver.received).toEqual([0, 1, 2, 9, 5, 7]);
-    expect(queue.stats().kernel).toMatchObject({ held: 3 });
+    await fixture.lab.router.ip('link set wan0 down');
+    await fixture.lab.router.ip('link set wan0 name uplink0');
+    await fixture.lab.router.ip('link set uplink0 up');
+    await fixture.lab.send(1, { from: fixture.lab.router });
+    await until('a packet', () => packets.length === 1);
+    expect(packets[0]).toMatchObject({ hook: 'output', hookNumber: 3, outDevice: 'uplink0', inDevice: undefined, uid: 0, gid: 0 });
+    expect(packets[0]?.outDeviceIndex).toBeGreaterThan(1);
+    expect(queue.verdict(packets[0]!.id, { verdict: 'accept' })).toBe(true);
+    await until('it is delivered', () => receiver.received.length === 1);
+    await fixture.lab.router.ip('link set uplink0 down');
+    await fixture.lab.router.ip('link set uplink0 name wan0');
+    await fixture.lab.router.ip('link set wan0 up');
   });
 
-  it('lets what it holds go or drops it when it is closed', async () => {
-    const receiver = await lab.listen();
-    const first = await open();
-    const packets = collect(first);
-    await lab.send(5);
+  it('gives the burst to every listener as a whole, and views that end with the call', async () => {
+    const queue = await fixture.open();
+    const kept: { id: number }[] = [];
+    const seen: number[][] = [[], []];
+    queue.on('packets', (batch) => {
+      seen[0]!.push(...batch.ids());
+      kept.push(batch.at(0)!);
+      expect(batch.at(-1)?.id).toBe(batch.lastId);
+      expect(batch.at(batch.length)).toBeUndefined();
+    });
+    queue.on('packets', (batch) => seen[1]!.push(...Array.from(batch, ({ id }) => id)));
+    await fixture.lab.send(20);
+    await until('20 packets', () => seen[1]!.length === 20);
+    expect(seen[0]).toEqual(seen[1]);
+    expect([...queue.heldIds()]).toEqual(seen[0]);
+    expect(() => kept[0]!.id).toThrow(expect.objectContaining({ name: 'NfQueueError', code: 'ERR_STALE_VIEW' }));
+  });
+
+  it('keeps packets in the kernel until somebody listens', async () => {
+    const queue = await fixture.open();
+    await fixture.lab.send(5);
+    expect(queue.stats()).toMatchObject({ packets: 0, held: 0, kernel: { held: 5 } });
+    const packets = collect(queue);
     await until('5 packets', () => packets.length === 5);
+  });
+
+  it('outlives a listener that gives its buffer away', async () => {
+    const queue = await fixture.open();
+    const lengths: number[] = [];
+    queue.on('packets', (batch) => {
+      for (const packet of batch) lengths.push(packet.payload.length);
+      structuredClone(batch.at(0)!.payload.buffer, { transfer: [batch.at(0)!.payload.buffer as ArrayBuffer] });
+    });
+    for (let round = 1; round <= 3; round++) {
+      await fixture.lab.send(2);
+      await until('packets', () => lengths.length === 2 * round);
+    }
+    expect(lengths).toEqual(Array<number>(6).fill(92));
+  });
+});
+
+describe('the end of a queue', () => {
+  it('lets what it holds go, read or not, or drops it', async () => {
+    receiver.clear();
+    const first = await fixture.open();
+    await fixture.lab.send(5);
     await first.close({ held: 'accept' });
     await until('5 delivered', () => receiver.received.length === 5);
 
-    const second = await open();
+    const second = await fixture.open();
     const more = collect(second);
-    await lab.send(5, { first: 5 });
+    await fixture.lab.send(5, { first: 5 });
     await until('5 packets', () => more.length === 5);
     await second.close();
-    const third = await open();
+
+    const third = await fixture.open();
     third.on('packets', (batch) => third.verdictUpTo(batch.lastId!, { verdict: 'accept' }));
-    await lab.send(1, { first: 99 });
+    await fixture.lab.send(1, { first: 99 });
     await until('the last one', () => receiver.received.includes(99));
     expect(receiver.received).toEqual([...sequence(5), 99]);
+  });
+
+  it('refuses work, but not a second close', async () => {
+    const queue = await fixture.open();
+    let closed = 0;
+    queue.on('close', () => closed++);
+    await queue.close();
+    await queue.close();
+    await queue[Symbol.asyncDispose]();
+    expect(closed).toBe(1);
+    expect(queue.closed).toBe(true);
+    expect(queue.held).toBe(0);
+    expect(queue.stats().kernel).toBeUndefined();
+    const error = expect.objectContaining({ name: 'NfQueueError', code: 'ERR_CLOSED' });
+    expect(() => queue.verdict(1, { verdict: 'accept' })).toThrow(error);
+    expect(() => queue.verdicts([1], { verdict: 'accept' })).toThrow(error);
+    expect(() => queue.verdictUpTo(1, { verdict: 'accept' })).toThrow(error);
+    expect(() => queue.heldIds()).toThrow(error);
+    await expect(queue.release([1], { verdict: 'accept' })).rejects.toThrow(error);
+    expect(queue.ref()).toBe(queue);
+    expect(queue.unref()).toBe(queue);
+  });
+
+  it('may come inside of a listener', async () => {
+    const queue = await fixture.open();
+    const ids: number[] = [];
+    const closed = new Promise<void>((resolve) => {
+      queue.on('packets', (batch) => {
+        void queue.close().then(resolve);
+        for (const packet of batch) ids.push(packet.id);
+      });
+    });
+    await fixture.lab.send(3);
+    await closed;
+    expect(ids.length).toBeGreaterThan(0);
   });
 });

@@ -7,7 +7,7 @@ import { resolveOptions, type OpenOptions, type Settings } from './options.js';
 import { explainOpenFailure } from './owner.js';
 import type { Frame } from './packet.js';
 import { RECORD_WORDS, REPLY_WORDS } from './records.js';
-import { paceOf, releasePaced, type ReleaseOptions, type ReleaseResult } from './release.js';
+import { paceOf, releasePaced, type Pace, type ReleaseOptions, type ReleaseResult } from './release.js';
 import { Replies } from './replies.js';
 import { checkId, NO_MARK, toIds, verdictCode, verdictMark, verdictPayload, type PacketVerdictOptions, type VerdictOptions } from './verdicts.js';
 
@@ -136,7 +136,8 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
     this.#assertOpen();
     this.#start();
     const settle = (chunk: Uint32Array): Promise<number> => this.#settleChunk(chunk, code, mark);
-    return releasePaced({ settle, chunkEnd: (all, from, { chunk, chunkBytes }) => native.chunkEnd(this.#open(), all, from, chunk, chunkBytes) }, list, pace, options.signal);
+    const chunkEnd = (all: Uint32Array, from: number, { chunk, chunkBytes }: Pace): number => native.chunkEnd(this.#open(), all, from, chunk, chunkBytes);
+    return releasePaced({ settle, chunkEnd, isOpen: () => !this.#closed }, list, pace, options.signal);
   }
 
   /** Own counters and the kernel's; tells of a flush or an overflow that it finds. */
@@ -158,14 +159,14 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
     return this;
   }
 
-  /** Unbinds the queue. Again: does nothing. A release under way rejects with ERR_CLOSED. */
+  /** Unbinds the queue. Again: does nothing. A release under way ends as if it were aborted. */
   async close({ held = 'drop' }: CloseOptions = {}): Promise<void> {
     if (this.#closed) return;
     if (held === 'accept') this.#acceptAll();
     this.#closed = true;
     clearTimeout(this.#watch);
     native.close(this.#queue);
-    this.#replies.fail(closedError());
+    this.#replies.giveUp();
     // the loop lets go of the descriptor's handle in its next turn
     await new Promise((resolve) => setImmediate(resolve));
     this.emit('close');

@@ -18,7 +18,7 @@ export interface ReleaseResult {
   readonly sent: number;
   /** Ids that were not held any more: flushed by the kernel, settled before, or never seen. */
   readonly gone: number;
-  /** Ids that were not tried, since the signal came first. */
+  /** Ids that were not tried, since the signal or the end of the queue came first. */
   readonly remaining: number;
 }
 
@@ -30,6 +30,7 @@ export interface Pace {
 
 /** What a release asks of its queue. */
 export interface Releaser {
+  isOpen(): boolean;
   /** Index behind the last id of a chunk that begins at `from`. */
   chunkEnd(ids: Uint32Array, from: number, pace: Pace): number;
   /** Sends verdicts; resolves with how many packets had theirs once the kernel has answered. */
@@ -57,7 +58,7 @@ async function pause(until: number, signal: AbortSignal | undefined): Promise<vo
 export async function releasePaced(queue: Releaser, ids: Uint32Array, pace: Pace, signal: AbortSignal | undefined): Promise<ReleaseResult> {
   let sent = 0;
   let from = 0;
-  while (from < ids.length && signal?.aborted !== true) {
+  while (from < ids.length && signal?.aborted !== true && queue.isOpen()) {
     const due = performance.now() + pace.intervalMs;
     const end = queue.chunkEnd(ids, from, pace);
     sent += await queue.settle(ids.subarray(from, end));

@@ -61,7 +61,7 @@ export class Replies {
     }
   }
 
-  /** The receive buffer overflowed, so answers may be lost: nobody is left waiting for them. */
+  /** Answers may be lost, or none will come any more: nobody is left waiting for them. */
   giveUp(): void {
     for (const { resolve, gone } of this.#waiting.splice(0)) resolve(gone);
   }

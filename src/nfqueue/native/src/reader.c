@@ -157,12 +157,14 @@ static bool is_flood(struct nfq_queue *queue, uint32_t packets) {
 }
 
 static void on_readable(uv_poll_t *handle, int status, int events) {
-  (void)status; /* an error condition of the socket shows in the read */
   (void)events;
   struct nfq_queue *queue = handle->data;
   uint32_t packets = 0;
   bool more = read_turn(queue, &packets);
-  if (queue->closed || queue->failed || more || queue->reading.coalesce_us == 0 || !is_flood(queue, packets)) return;
+  if (queue->closed || queue->failed) return;
+  /* libuv lets go of a descriptor with an error condition; ours is ENOBUFS mostly, and passes with the read. */
+  if (status < 0) uv_poll_start(handle, UV_READABLE, on_readable);
+  if (more || queue->reading.coalesce_us == 0 || !is_flood(queue, packets)) return;
   uv_poll_stop(&queue->poll);
   uv_poll_start(&queue->tick, UV_READABLE, on_tick);
   arm(queue, (long)queue->reading.coalesce_us * 1000);
