@@ -1,0 +1,38 @@
+import { readFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+import { execa } from 'execa';
+import type { Addresses } from '../core/words.js';
+
+/**
+ * The addresses of a device that is up already, without the cost of a process: what it has before the link is there.
+ * getifaddrs(3) names an IPv4 address by its label, DEVICE or DEVICE:LABEL.
+ */
+export function addressesBefore(device: string): readonly string[] {
+  const named = Object.entries(networkInterfaces()).filter(([name]) => name === device || name.startsWith(`${device}:`));
+  return named.flatMap(([, found]) => found ?? []).map(({ address }) => address);
+}
+
+/** The addresses of a device, also of one that came this moment; none if there is no such device. Never rejects. */
+export async function addressesOn(device: string): Promise<readonly string[]> {
+  const { stdout, exitCode } = await execa('ip', ['-json', 'addr', 'show', 'dev', device], { reject: false });
+  return exitCode === 0 ? parseAddresses(stdout) : [];
+}
+
+/** From `ip -json addr show dev DEVICE`, link-local ones left out. */
+export function parseAddresses(json: string): readonly string[] {
+  const links = JSON.parse(json) as readonly { readonly addr_info?: readonly { readonly scope?: string; readonly local?: string }[] }[];
+  return links.flatMap(({ addr_info: infos }) => infos ?? []).flatMap(({ scope, local }) => (scope === 'link' || local === undefined ? [] : [local]));
+}
+
+/** The first of each family among `now` that was not there `before`: what came with the link. */
+export function addressesThatCame(before: readonly string[], now: readonly string[]): Addresses {
+  const came = now.filter((address) => !before.includes(address));
+  const ipv4 = came.find((address) => !address.includes(':'));
+  const ipv6 = came.find((address) => address.includes(':'));
+  return { ...(ipv4 === undefined ? {} : { ipv4 }), ...(ipv6 === undefined ? {} : { ipv6 }) };
+}
+
+/** Whether this process' network namespace has a device of that name. */
+export function hasDevice(device: string): boolean {
+  return readFileSync('/proc/self/net/dev', 'utf8').split('\n').some((line) => line.trimStart().startsWith(`${device}:`));
+}
