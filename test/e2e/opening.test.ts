@@ -14,7 +14,8 @@ describe('a flow of 10,000 packets/s through the moment of opening', () => {
   beforeAll(async () => {
     // The server shares its processors with all the rest here: with the usual buffer it would lose some at its own socket.
     lab = await Lab.open({ server: { lines: ['rcvbuf 4194304'] } });
-    daemon = await Daemon.start(lab);
+    // On a slow machine the dial takes longer than 1024 packets do.
+    daemon = await Daemon.start(lab, { tunnel: { hold: { packets: 8192 } } });
     leaks = await watchUnderlay(lab.topology, 'leaks');
   });
 
