@@ -82,11 +82,11 @@ export class FakeGate implements GatePort {
     }
   }
 
-  install(tunnels: readonly GateTunnel[]): Promise<void> {
+  install(tunnels: readonly GateTunnel[], gateOf: (tunnel: string) => Gate = () => 'hold'): Promise<void> {
     return this.#change(`install ${tunnels.map(({ name }) => name).join(' ')}`.trim(), () => {
       const plan = planOf(tunnels, { marks: this.#options.marks, lans: (this.#options.lans ?? []).map(parseNet), closingTable: 1 });
       const before = this.#states;
-      this.#states = new Map(plan.tunnels.map((planned) => [planned.tunnel.name, { planned, gate: 'hold', catchFirst: false, addresses: before.get(planned.tunnel.name)?.addresses ?? {} }]));
+      this.#states = new Map(plan.tunnels.map((planned) => [planned.tunnel.name, { planned, gate: gateOf(planned.tunnel.name), catchFirst: false, addresses: before.get(planned.tunnel.name)?.addresses ?? {} }]));
       this.#traffic = new Map();
       this.#plan = plan;
     });

@@ -11,6 +11,8 @@ export interface PreparedSwitch {
 export interface Firewall {
   /** As `doctor` names it. */
   readonly name: string;
+  /** Resolves if this machine can do it, rejects with why it can't. Changes nothing. */
+  probe(): Promise<void>;
   /**
    * Brings the firewall to the plan, every gate at `hold`, whatever is there; never an open moment on the way.
    * Resolves with whether there was anything of ours before. What fails on an empty machine leaves it empty.

@@ -1,13 +1,21 @@
 import type { GatePort, Marks } from '../core/ports.js';
+import { DaemonError, messageOf } from '../core/errors.js';
 import type { Firewall } from './firewall.js';
+import { IptablesFirewall } from './iptables-firewall.js';
 import { NetfilterGate } from './netfilter-gate.js';
-import { IptablesFirewall, type Flavour } from './iptables-firewall.js';
+import { NftFirewall } from './nft-firewall.js';
 import { Routing } from './routing.js';
 import { createReadyRunner, createRunner, type ExecOptions } from './runner.js';
 
+/**
+ * `iptables` is what the machine means by that name; the next two name one of its two kernel interfaces. `auto` takes
+ * `iptables` (with ipset, whose change of gate takes a millisecond, beside sets of any size) where it works, else `nft`.
+ */
+export type Backend = 'auto' | 'iptables' | 'iptables-legacy' | 'iptables-nft' | 'nft';
+
 export interface GateOptions {
-  /** `auto` probes; `iptables` is what the machine means by that name; the others name one of its two kernel interfaces. */
-  readonly backend?: 'auto' | 'iptables' | 'iptables-legacy' | 'iptables-nft';
+  /** Default `auto`. */
+  readonly backend?: Backend;
   readonly marks: Marks;
   /** Metric of the catch routes: worse than any real route's. Default 4000. */
   readonly routeMetric?: number;
@@ -23,10 +31,17 @@ export interface GateOptions {
 /** The gate of this machine. Nothing is done until `install`. */
 export function createGate({ backend = 'auto', marks, routeMetric = 4000, closingTable = 20_800, closingPriority = 90, exec, warn = () => undefined }: GateOptions): GatePort {
   const run = createRunner(exec);
-  const firewall: Firewall = new IptablesFirewall(run, createReadyRunner(exec), flavourOf(backend));
+  const ready = createReadyRunner(exec);
+  const iptables = new IptablesFirewall(run, ready, backend === 'iptables-legacy' ? 'legacy' : backend === 'iptables-nft' ? 'nft' : 'default');
+  const nft = new NftFirewall(run, ready);
+  let chosen: Promise<Firewall> | undefined;
+  const firewall = (): Promise<Firewall> => (chosen ??= choose(backend, [iptables, nft]));
   return new NetfilterGate({
-    firewall: () => Promise.resolve(firewall),
-    otherFirewalls: () => Promise.resolve([]),
+    firewall,
+    otherFirewalls: async () => {
+      const other = (await firewall()) === nft ? iptables : nft;
+      return (await works(other)) ? [other] : [];
+    },
     routing: new Routing(run, { metric: routeMetric, priority: closingPriority, mask: marks.mask, warn }),
     marks,
     closingTable,
@@ -34,14 +49,26 @@ export function createGate({ backend = 'auto', marks, routeMetric = 4000, closin
   });
 }
 
-function flavourOf(backend: NonNullable<GateOptions['backend']>): Flavour {
-  switch (backend) {
-    case 'auto':
-    case 'iptables':
-      return 'default';
-    case 'iptables-legacy':
-      return 'legacy';
-    case 'iptables-nft':
-      return 'nft';
+async function choose(backend: Backend, candidates: readonly [iptables: Firewall, nft: Firewall]): Promise<Firewall> {
+  if (backend !== 'auto') return candidates[backend === 'nft' ? 1 : 0];
+  const reasons: string[] = [];
+  for (const candidate of candidates) {
+    try {
+      await candidate.probe();
+      return candidate;
+    } catch (cause) {
+      if (cause instanceof DaemonError && cause.code === 'NOT_PERMITTED') throw cause;
+      reasons.push(`${candidate.name}: ${messageOf(cause)}`);
+    }
+  }
+  throw new DaemonError('PROGRAM_MISSING', `no firewall works here: ${reasons.join('; ')}`, { hint: 'install one; in Debian: apt install iptables ipset' });
+}
+
+async function works(firewall: Firewall): Promise<boolean> {
+  try {
+    await firewall.probe();
+    return true;
+  } catch {
+    return false;
   }
 }

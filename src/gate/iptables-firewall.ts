@@ -44,6 +44,10 @@ export class IptablesFirewall implements Firewall {
     return this.#flavour === 'default' ? 'iptables' : `iptables-${this.#flavour}`;
   }
 
+  async probe(): Promise<void> {
+    await this.#inspect([4]);
+  }
+
   async install(plan: Plan): Promise<{ readonly tookOver: boolean }> {
     const found = await this.#inspect(plan.families);
     const tookOver = found.sets.length + found.rules.length > 0;

@@ -36,7 +36,7 @@ export class NetfilterGate implements GatePort {
     this.#parts = parts;
   }
 
-  install(tunnels: readonly GateTunnel[]): Promise<void> {
+  install(tunnels: readonly GateTunnel[], gateOf: (tunnel: string) => Gate = () => 'hold'): Promise<void> {
     return this.#inTurn(async () => {
       const { routing, marks, closingTable } = this.#parts;
       const [lans, found] = await Promise.all([routing.lans(new Set(tunnels.map(({ device }) => device))), routing.found()]);
@@ -48,6 +48,7 @@ export class NetfilterGate implements GatePort {
         for (const other of await this.#parts.otherFirewalls()) await other.remove(() => Promise.resolve([]));
         this.#forget();
         this.#current = new Map(plan.tunnels.map((planned) => [planned.tunnel.name, { planned, gate: 'hold', catchFirst: false, addresses: kept.get(planned.tunnel.name) ?? {} }]));
+        for (const current of this.#current.values()) await this.#switch(firewall, current, 'hold', gateOf(current.planned.tunnel.name));
       } catch (error) {
         // what an earlier run guards stays guarded; else nothing of a failed start remains
         if (!tookOver) await this.#removeAll().catch(() => undefined);
@@ -62,20 +63,9 @@ export class NetfilterGate implements GatePort {
     return this.#inTurn(async () => {
       const current = this.#of(tunnel);
       const firewall = await this.#parts.firewall();
-      const { planned, addresses } = current;
-      const from = current.gate ?? (await firewall.readGate(planned.id));
-      if (from === gate) return;
+      const from = current.gate ?? (await firewall.readGate(current.planned.id));
       if (from === undefined) throw new DaemonError('FIREWALL_FAILED', `the gate of ${tunnel} is in no known state`, { hint: 'has something else changed our sets? a restart installs them anew' });
-      current.gate = undefined;
-      try {
-        if (gate === 'bypass') await this.#openRoutes(current);
-        await (this.#takeExpected(current, from, gate) ?? firewall.switchGate(planned.id, from, gate));
-        if (from === 'bypass') await this.#parts.routing.catching(planned, addresses, true);
-      } catch (error) {
-        if (gate === 'bypass') await this.#parts.routing.catching(planned, addresses, true).catch(() => undefined);
-        throw error;
-      }
-      current.gate = gate;
+      await this.#switch(firewall, current, from, gate);
     });
   }
 
@@ -132,6 +122,21 @@ export class NetfilterGate implements GatePort {
     const routes = async (): Promise<readonly string[]> => routing.remove(await routing.found());
     const firewalls = [await this.#parts.firewall(), ...(await this.#parts.otherFirewalls())];
     return firewalls.reduce<() => Promise<readonly string[]>>((inner, firewall) => () => firewall.remove(inner), routes)();
+  }
+
+  async #switch(firewall: Firewall, current: Current, from: Gate, gate: Gate): Promise<void> {
+    if (from === gate) return;
+    const { planned, addresses } = current;
+    current.gate = undefined;
+    try {
+      if (gate === 'bypass') await this.#openRoutes(current);
+      await (this.#takeExpected(current, from, gate) ?? firewall.switchGate(planned.id, from, gate));
+      if (from === 'bypass') await this.#parts.routing.catching(planned, addresses, true);
+    } catch (error) {
+      if (gate === 'bypass') await this.#parts.routing.catching(planned, addresses, true).catch(() => undefined);
+      throw error;
+    }
+    current.gate = gate;
   }
 
   /** What was prepared for just this change; anything else that was prepared ends. */

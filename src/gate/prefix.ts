@@ -15,7 +15,8 @@ const width = (family: Family): number => (family === 4 ? 32 : 128);
 /** The number of host bits. */
 const free = (net: Net): bigint => BigInt(width(net.family) - net.length);
 
-const lastOf = (net: Net): bigint => net.bits | ((1n << free(net)) - 1n);
+/** The last address. */
+export const lastOf = (net: Net): bigint => net.bits | ((1n << free(net)) - 1n);
 
 /** Reads `10.0.0.0/8`, `fd00::/48`, `10.0.0.1` (a single address); host bits are cleared. Throws CONFIG_INVALID. */
 export function parseNet(text: string): Net {

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import type { GateTunnel } from '../../../src/core/ports.js';
 import { catchPrefixes, Ownership, type Entry } from '../../../src/gate/ownership.js';
 import { contains, formatNet, parseNet } from '../../../src/gate/prefix.js';
+import { matchedRanges } from '../../../src/gate/ranges.js';
 
 const tunnel = (name: string, protect: readonly string[], exclude: readonly string[] = []): GateTunnel => ({ name, device: name, queue: 1, protect, exclude, remotes: [], onFailure: 'reject' });
 const shown = (entries: readonly Entry[]): readonly string[] => entries.map(({ net, match }) => `${match ? '' : 'not '}${formatNet(net)}`);
@@ -88,5 +89,29 @@ describe('catch routes', () => {
   it('take no time for a hundred thousand prefixes', () => {
     const many = Array.from({ length: 100_000 }, (_, i) => `${11 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}.0/24`);
     expect(routes([tunnel('a', many)], { remotes: many.slice(0, 1).map((net) => net.replace('0/24', '1')) })).toHaveLength(100_007);
+  });
+});
+
+describe('ranges', () => {
+  it('are what the entries match, and don\'t touch', () => {
+    const prefix = fc.record({ bits: fc.integer({ min: 0, max: 31 }), length: fc.integer({ min: 0, max: 5 }) }).map(({ bits, length }) => formatNet(parseNet(`${bits * 8}.0.0.0/${length}`)));
+    const some = fc.uniqueArray(prefix, { maxLength: 6 });
+    fc.assert(
+      fc.property(some, some, some, (protect, exclude, lans) => {
+        const entries = ownership([tunnel('a', protect, exclude)], lans).entries('a');
+        const ranges = matchedRanges(entries, 4).map((text) => text.split('-').map((address) => Number(parseNet(address).bits)) as [number, number?]);
+        for (let first = 0; first < 256; first++) {
+          const bits = first * 2 ** 24;
+          const wanted = entries.filter(({ net }) => contains(net, parseNet(`${first}.0.0.0`))).at(-1)?.match === true;
+          expect(ranges.filter(([from, to = from]) => from <= bits && bits <= to)).toHaveLength(wanted ? 1 : 0);
+        }
+        for (const [index, [from]] of ranges.entries()) if (index > 0) expect(from).toBeGreaterThan((ranges[index - 1]?.at(-1) ?? 0) + 1);
+      }),
+    );
+  });
+
+  it('of everything leave out what is exempt', () => {
+    expect(matchedRanges(ownership([tunnel('a', ['0.0.0.0/0', '::/0'])]).entries(), 4)).toEqual(['0.0.0.0-126.255.255.255', '128.0.0.0-169.253.255.255', '169.255.0.0-223.255.255.255', '240.0.0.0-255.255.255.254']);
+    expect(matchedRanges(ownership([tunnel('a', ['0.0.0.0/0', '::/0'])]).entries(), 6)).toEqual(['::', '::2-fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff', 'fec0::-feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff']);
   });
 });

@@ -1,0 +1,72 @@
+import type { Gate, TrafficCounters } from '../core/ports.js';
+import { DaemonError } from '../core/errors.js';
+import type { Firewall, PreparedSwitch } from './firewall.js';
+import { nftProbe, nftTable, parseNftCounters, parseNftGate, parseTable, renderNftInstall, renderNftOpen, renderNftSwitch, type FoundNft } from './nft.js';
+import type { Plan } from './plan.js';
+import type { ReadyRunner, Runner } from './runner.js';
+
+/** nftables, in one table of family inet. */
+export class NftFirewall implements Firewall {
+  readonly name = 'nft';
+  readonly #run: Runner;
+  readonly #ready: ReadyRunner;
+  #plan: Plan | undefined;
+
+  constructor(run: Runner, ready: ReadyRunner) {
+    this.#run = run;
+    this.#ready = ready;
+  }
+
+  async probe(): Promise<void> {
+    await this.#run('nft', ['--check', '-f', '-'], nftProbe);
+  }
+
+  async install(plan: Plan): Promise<{ readonly tookOver: boolean }> {
+    const found = await this.#inspect();
+    await this.#apply(renderNftInstall(plan, found));
+    this.#plan = plan;
+    return { tookOver: found !== undefined };
+  }
+
+  async switchGate(id: string, _from: Gate, to: Gate): Promise<void> {
+    await this.#apply(this.#renderSwitch(id, to));
+  }
+
+  prepareSwitch(id: string, _from: Gate, to: Gate): PreparedSwitch {
+    const program = this.#ready('nft', ['-f', '-']);
+    return { apply: () => program.finish(this.#renderSwitch(id, to)), cancel: () => { program.cancel(); } };
+  }
+
+  async readGate(id: string): Promise<Gate | undefined> {
+    const found = await this.#inspect();
+    return found === undefined ? undefined : parseNftGate(id, found);
+  }
+
+  async counters(plan: Plan): Promise<ReadonlyMap<string, TrafficCounters>> {
+    return parseNftCounters(plan, await this.#run('nft', ['list', 'counters', 'table', ...nftTable.split(' ')]));
+  }
+
+  async remove(beforeGuard: () => Promise<readonly string[]>): Promise<readonly string[]> {
+    const found = await this.#inspect();
+    if (found !== undefined) await this.#apply(renderNftOpen(found));
+    const removed = await beforeGuard();
+    if (found === undefined) return removed;
+    await this.#apply(`delete table ${nftTable}\n`);
+    return [...removed, `nft table ${nftTable}`];
+  }
+
+  #renderSwitch(id: string, to: Gate): string {
+    if (this.#plan === undefined) throw new DaemonError('FIREWALL_FAILED', 'no gate is installed');
+    return renderNftSwitch(this.#plan, id, to);
+  }
+
+  async #apply(text: string): Promise<void> {
+    await this.#run('nft', ['-f', '-'], text);
+  }
+
+  async #inspect(): Promise<FoundNft | undefined> {
+    const tables = (await this.#run('nft', ['list', 'tables'])).split('\n');
+    if (!tables.includes(`table ${nftTable}`)) return undefined;
+    return parseTable(await this.#run('nft', ['--terse', 'list', 'table', ...nftTable.split(' ')]));
+  }
+}

@@ -1,0 +1,233 @@
+import type { Gate, TrafficCounters } from '../core/ports.js';
+import { countChain, guardChain, ownSet } from './names.js';
+import { gates, type Plan } from './plan.js';
+import type { Family } from './prefix.js';
+import { matchedRanges } from './ranges.js';
+import type { Hook, Match, Rule, Table, TableName, Verdict } from './rules.js';
+
+/** The one table that is ours. */
+export const nftTable = 'inet openvpn_ondemand';
+
+/** Everything that we need of the kernel, for `nft --check -f -`: many a kernel has no `queue`. */
+export const nftProbe = `table inet openvpn_ondemand_probe {
+  set s { type ipv6_addr; flags interval; elements = { fd00::-fd00::5 }; }
+  counter c { }
+  chain raw { type filter hook prerouting priority -310; policy accept; fib daddr type local ip6 daddr @s counter name c queue num 1; }
+  chain filter { type filter hook output priority -10; policy accept; meta mark & 0x3 == 0x1 meta l4proto tcp reject with tcp reset; }
+  chain answer { reject with icmpx type admin-prohibited; }
+  chain nat { type nat hook postrouting priority 90; policy accept; oifname "lo" masquerade; }
+}
+`;
+
+/** What the kernel has of ours, from `nft --terse list table inet openvpn_ondemand`. */
+export interface FoundNft {
+  readonly chains: readonly string[];
+  readonly sets: readonly string[];
+  readonly counters: readonly string[];
+  /** Chains with a rule in them. */
+  readonly filled: ReadonlySet<string>;
+}
+
+export function parseTable(text: string): FoundNft {
+  const found = { chains: [] as string[], sets: [] as string[], counters: [] as string[], filled: new Set<string>() };
+  let chain: string | undefined;
+  for (const line of text.split('\n')) {
+    const [, kind, name = ''] = /^\t(chain|set|counter) (\S+) \{$/.exec(line) ?? [];
+    if (kind === 'set') found.sets.push(name);
+    else if (kind === 'counter') found.counters.push(name);
+    else if (kind === 'chain') found.chains.push((chain = name));
+    else if (line === '\t}') chain = undefined;
+    else if (chain !== undefined && !line.startsWith('\t\ttype ')) found.filled.add(chain);
+  }
+  return found;
+}
+
+/** Base chains come right before those that use the usual priorities (netfilter_ipv4.h). */
+const bases: Readonly<Record<TableName, { readonly type: string; readonly priority: number }>> = {
+  mangle: { type: 'filter', priority: -160 },
+  raw: { type: 'filter', priority: -310 },
+  filter: { type: 'filter', priority: -10 },
+  nat: { type: 'nat', priority: 90 },
+};
+
+interface Context {
+  readonly plan: Plan;
+  readonly family: Family;
+  readonly chain: string;
+}
+
+interface RenderedChain {
+  readonly name: string;
+  /** Of a base chain. */
+  readonly hook?: string;
+  readonly rules: readonly string[];
+}
+
+/**
+ * The input of `nft -f -` that brings the table to the plan with every gate at `hold`, in one transaction. Base
+ * chains are never deleted: that would flush every held packet of the machine.
+ */
+export function renderNftInstall(plan: Plan, found: FoundNft | undefined): string {
+  const chains = [...baseChains(plan), ...innerChains(plan), ...gateChains(plan, () => 'hold')];
+  const sets = netSets(plan);
+  const keep = new Set([...chains.map(({ name }) => name), ...sets.map(({ name }) => name)]);
+  return [
+    `add table ${nftTable}`,
+    ...(found === undefined ? [] : [`flush table ${nftTable}`]),
+    ...(found?.chains ?? []).filter((name) => !keep.has(name)).map((name) => (name.startsWith('hook-') ? `flush chain ${nftTable} ${name}` : `delete chain ${nftTable} ${name}`)),
+    ...(found?.sets ?? []).map((name) => `delete set ${nftTable} ${name}`),
+    ...(found?.counters ?? []).map((name) => `delete counter ${nftTable} ${name}`),
+    ...sets.map(({ name, family }) => `add set ${nftTable} ${name} { type ipv${family}_addr; flags interval; }`),
+    ...sets.filter(({ ranges }) => ranges.length > 0).map(({ name, ranges }) => `add element ${nftTable} ${name} { ${ranges.join(', ')} }`),
+    ...counterNames(plan).map((name) => `add counter ${nftTable} ${name}`),
+    ...chains.map(({ name, hook }) => `add chain ${nftTable} ${name}${hook === undefined ? '' : ` { ${hook} }`}`),
+    ...chains.flatMap(({ name, rules }) => rules.map((rule) => `add rule ${nftTable} ${name} ${rule}`)),
+    '',
+  ].join('\n');
+}
+
+/** The input that switches one tunnel's gate in one transaction: only chains change, never sets. */
+export function renderNftSwitch(plan: Plan, id: string, to: Gate): string {
+  const own = gateChains(plan, () => to).filter(({ name }) => gates.some((gate) => name.startsWith(gatePrefix(id, gate))));
+  return [...own.map(({ name }) => `flush chain ${nftTable} ${name}`), ...own.flatMap(({ name, rules }) => rules.map((rule) => `add rule ${nftTable} ${name} ${rule}`)), ''].join('\n');
+}
+
+/** The input that takes away all but the guard, whose base chain is the only one on `postrouting` that filters. */
+export function renderNftOpen(found: FoundNft): string {
+  return found.chains.filter((name) => name.startsWith('hook-') && name !== baseName('mangle', 'POSTROUTING')).map((name) => `flush chain ${nftTable} ${name}\n`).join('');
+}
+
+/** Which gate is on: the one whose chains have rules; `open` has none. */
+export function parseNftGate(id: string, { chains, filled }: FoundNft): Gate | undefined {
+  const own = (gate: Gate): readonly string[] => chains.filter((name) => name.startsWith(gatePrefix(id, gate)));
+  const on = gates.filter((gate) => own(gate).some((name) => filled.has(name)));
+  if (on.length > 0) return on.length === 1 ? on[0] : undefined;
+  return own('hold').length > 0 ? 'open' : undefined;
+}
+
+/** Packets per tunnel, from `nft list counters table inet openvpn_ondemand`. */
+export function parseNftCounters(plan: Plan, text: string): ReadonlyMap<string, TrafficCounters> {
+  const packets = new Map([...text.matchAll(/counter (\S+) \{\s+packets (\d+) /g)].map(([, name, count]) => [name, Number(count)]));
+  const sum = (direction: 'in' | 'out', id: string): number => ([4, 6] as const).reduce((total, family) => total + (packets.get(counterName(direction, id, family)) ?? 0), 0);
+  return new Map(plan.tunnels.map(({ id, tunnel }) => [tunnel.name, { out: sum('out', id), in: sum('in', id) }]));
+}
+
+function netSets({ families, tunnels, any, remotes }: Plan): readonly { readonly name: string; readonly family: Family; readonly ranges: readonly string[] }[] {
+  const remoteEntries = remotes.map((net) => ({ net, match: true, lan: false }));
+  return [
+    ...tunnels.flatMap(({ id, families: own, entries }) => own.map((family) => ({ name: setName({ id }, family), family, ranges: matchedRanges(entries, family) }))),
+    ...families.map((family) => ({ name: setName('any', family), family, ranges: matchedRanges(any, family) })),
+    ...families.map((family) => ({ name: setName('remote', family), family, ranges: matchedRanges(remoteEntries, family) })),
+  ];
+}
+
+const setName = (whose: 'any' | 'remote' | { readonly id: string }, family: Family): string => (typeof whose === 'string' ? `${whose}${family}` : ownSet(whose.id, family));
+
+const counterName = (direction: 'in' | 'out', id: string, family: Family): string => `${direction}-${id}-${family}`;
+
+function counterNames({ tunnels }: Plan): readonly string[] {
+  return tunnels.flatMap(({ id, families }) => families.flatMap((family) => (['in', 'out'] as const).map((direction) => counterName(direction, id, family))));
+}
+
+const baseName = (table: TableName, hook: Hook): string => `hook-${table}-${hook.toLowerCase()}`;
+
+/** Chains are per family, as the plan is. */
+const inFamily = (chain: string, family: Family): string => `${chain}-${family}`;
+
+function tableEntries(plan: Plan): readonly { readonly family: Family; readonly name: TableName; readonly table: Table }[] {
+  return [...plan.tables].flatMap(([family, tables]) => (Object.keys(bases) as TableName[]).map((name) => ({ family, name, table: tables[name] })));
+}
+
+function baseChains(plan: Plan): readonly RenderedChain[] {
+  const chains = new Map<string, { hook: string; rules: string[] }>();
+  for (const { family, name: table, table: { hooks } } of tableEntries(plan)) {
+    for (const { at, rule } of hooks) {
+      const name = baseName(table, at);
+      const chain = chains.get(name) ?? { hook: `type ${bases[table].type} hook ${at.toLowerCase()} priority ${bases[table].priority}; policy accept;`, rules: [] };
+      chain.rules.push(renderRule({ if: rule.if, then: rule.then }, { plan, family, chain: name }));
+      chains.set(name, chain);
+    }
+  }
+  return [...chains].map(([name, chain]) => ({ name, ...chain }));
+}
+
+function innerChains(plan: Plan): readonly RenderedChain[] {
+  return tableEntries(plan).flatMap(({ family, table }) => [...table.chains].map(([chain, rules]) => ({ name: inFamily(chain, family), rules: rules.map((rule) => renderRule(rule, { plan, family, chain })) })));
+}
+
+const gatePrefix = (id: string, gate: Gate): string => `gate-${id}-${gate}-`;
+
+const gateChain = (id: string, gate: Gate, verdict: Verdict, family: Family): string => `${gatePrefix(id, gate)}${verdict.do}-${family}`;
+
+/** One chain for everything that a gate does: with its rule while the gate is on, else empty. */
+function gateChains(plan: Plan, gateOf: (id: string) => Gate): readonly RenderedChain[] {
+  const chains = new Map<string, RenderedChain>();
+  for (const { family, table } of tableEntries(plan)) {
+    for (const [chain, rules] of table.chains) {
+      for (const { if: matches, then } of rules) {
+        const match = matches.find((candidate) => 'gate' in candidate);
+        if (match === undefined) continue;
+        const { to, gate } = match;
+        const name = gateChain(to.id, gate, then, family);
+        // to leave a chain from within another is to accept: nobody but us has rules behind in this base chain
+        const verdict = then.do === 'return' ? 'accept' : renderVerdict(then, { plan, family, chain });
+        chains.set(name, { name, rules: gateOf(to.id) === gate ? [verdict] : [] });
+      }
+    }
+  }
+  return [...chains.values()];
+}
+
+function renderRule({ if: matches, then }: Rule, context: Context): string {
+  const gate = matches.find((match) => 'gate' in match);
+  const verdict = gate === undefined ? renderVerdict(then, context) : `jump ${gateChain(gate.to.id, gate.gate, then, context.family)}`;
+  return [...matches.map((match) => renderMatch(match, context)), ...renderCounter(matches, context), verdict].filter((part) => part !== '').join(' ');
+}
+
+/** What the counters count: the rule of a guard chain that lets through to the device, and those of the count chain. */
+function renderCounter(matches: readonly Match[], { plan, family, chain }: Context): readonly string[] {
+  const whose = chain === countChain ? matches.find((match) => 'from' in match)?.from : undefined;
+  if (typeof whose === 'object') return [`counter name ${counterName('in', whose.id, family)}`];
+  const guarded = plan.tunnels.find(({ id }) => guardChain(id) === chain);
+  return guarded !== undefined && matches.some((match) => 'out' in match) ? [`counter name ${counterName('out', guarded.id, family)}`] : [];
+}
+
+const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
+
+function renderMatch(match: Match, { plan, family }: Context): string {
+  const ip = family === 4 ? 'ip' : 'ip6';
+  if ('mark' in match) return `meta nfproto ipv${family} meta mark & ${hex(plan.marks.mask)} == ${hex(match.mark)}`;
+  if ('to' in match) return `${ip} daddr @${setName(match.to, family)}`;
+  if ('from' in match) return `${ip} saddr @${setName(match.from, family)}`;
+  if ('toType' in match) return `fib daddr type ${match.toType}`;
+  if ('fromLocal' in match) return `meta nfproto ipv${family} fib saddr type local`;
+  if ('in' in match) return `iifname "${match.in}"`;
+  if ('notIn' in match) return `iifname != "${match.notIn}"`;
+  if ('out' in match) return `oifname "${match.out}"`;
+  if ('tcp' in match) return 'meta l4proto tcp';
+  if ('udp' in match) return `udp sport ${match.udp.source} udp dport ${match.udp.destination}`;
+  const hops = match.hopLimit === undefined ? '' : `${family === 4 ? 'ip ttl' : 'ip6 hoplimit'} ${match.hopLimit} `;
+  return `${hops}${family === 4 ? 'icmp' : 'icmpv6'} type ${match.icmp}`;
+}
+
+function renderVerdict(verdict: Verdict, { plan, family }: Context): string {
+  switch (verdict.do) {
+    case 'return':
+    case 'drop':
+    case 'masquerade':
+      return verdict.do;
+    case 'count':
+      return '';
+    case 'reset':
+      return 'reject with tcp reset';
+    case 'prohibit':
+      return 'reject with icmpx type admin-prohibited';
+    case 'goto':
+    case 'jump':
+      return `${verdict.do} ${inFamily(verdict.chain, family)}`;
+    case 'queue':
+      return `queue num ${verdict.queue}`;
+    case 'mark':
+      return `meta mark set meta mark & ${hex(~plan.marks.mask)} | ${hex(verdict.mark)}`;
+  }
+}
