@@ -15,6 +15,8 @@ export interface CommandOptions {
   readonly down: readonly string[];
   /** `exit`: the link is up when `up` has ended with status 0. `signal`: when `ready()` is called. */
   readonly ready: 'exit' | 'signal';
+  /** Addresses that the link itself must reach outside of it (a WireGuard endpoint). */
+  readonly remotes: readonly string[];
   /** A `down` that takes longer is ended. */
   readonly downTimeoutMs: number;
   /** A file that is there from `up` until `down` is through: after a `kill -9` the next start knows what to take down. */
@@ -49,6 +51,15 @@ export class CommandLink implements LinkPort {
     this.#options = options;
     this.#clock = clock;
     this.#log = log;
+  }
+
+  get remotes(): readonly string[] {
+    return this.#options.remotes;
+  }
+
+  /** It reads no files. */
+  isCurrent(): Promise<boolean> {
+    return Promise.resolve(true);
   }
 
   /** Takes down what a daemon that was killed has left up. */

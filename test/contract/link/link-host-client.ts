@@ -31,7 +31,7 @@ export class LinkHost {
     const send = (input: object): void => { this.#child.stdin.write(`${JSON.stringify({ link: number, ...input })}\n`); };
     const link = new HostedLink((call) => { send({ call }); });
     this.#links.push(link);
-    send({ open: { name: 'lan2', device: 'eth1', ready: 'exit', downTimeoutMs: 10_000, ...options } });
+    send({ open: { name: 'lan2', device: 'eth1', ready: 'exit', remotes: [], downTimeoutMs: 10_000, ...options } });
     await link.seen({ type: 'started' });
     return link;
   }
