@@ -158,7 +158,8 @@ describe('a listener that throws', () => {
       calls += [...batch].length;
       throw new Error('at the end');
     });
-    queue.on('packets', () => Promise.reject(new Error('later')));
+    const rejecting = (): unknown => Promise.reject(new Error('later'));
+    queue.on('packets', rejecting);
     const bursts = queue.stats().bursts;
     await hold(5);
     await until('both were told', () => errors.length === 2 * (queue.stats().bursts - bursts));

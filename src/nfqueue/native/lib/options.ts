@@ -44,8 +44,6 @@ export interface Settings {
   readonly copyRange: number;
   readonly maxLength: number;
   readonly receiveBuffer: number;
-  /** Whether the caller asked for that much. */
-  readonly bufferAsked: boolean;
   readonly flags: QueueFlags;
   readonly flagBits: number;
   readonly coalesceUs: number;
@@ -104,7 +102,6 @@ export function resolveOptions(options: OpenOptions): Settings {
     copyRange: range,
     maxLength,
     receiveBuffer: receiveBuffer === undefined ? defaultReceiveBuffer(maxLength, range) : integer('receiveBuffer', receiveBuffer, 1, 0x3fffffff),
-    bufferAsked: receiveBuffer !== undefined,
     flags,
     flagBits: bits,
     coalesceUs: integer('coalesceUs', options.coalesceUs ?? 100, 0, 10_000),
