@@ -3,39 +3,38 @@ import { DaemonError } from './core/errors.js';
 import type { StateFile } from './host/state-file.js';
 import { systemClock } from './host/clock.js';
 import { tunnelStatus, tunnelWhy } from './status.js';
-import type { RunningTunnel } from './tunnel.js';
+import type { TunnelSet } from './tunnel-set.js';
 import { version } from './version.js';
 
 /** What the daemon does for each request of the command line. */
-export function createHandlers(tunnels: ReadonlyMap<string, RunningTunnel>, stateFile: () => StateFile): Handlers {
-  const find = (name: string): RunningTunnel => {
-    const tunnel = tunnels.get(name);
-    if (!tunnel) throw new DaemonError('TUNNEL_UNKNOWN', `there is no tunnel "${name}"`, { hint: `there are: ${[...tunnels.keys()].join(', ')}` });
-    return tunnel;
-  };
+export function createHandlers(tunnels: TunnelSet, stateFile: StateFile): Omit<Handlers, 'reload'> {
   return {
-    status: () => Promise.resolve({ version, tunnels: [...tunnels.values()].map(({ settings, tunnel, queueStats }) => tunnelStatus(settings, tunnel, queueStats)) }),
-    why: async (name) => Promise.resolve(tunnelWhy(find(name).settings, find(name).tunnel)),
+    status: () => Promise.resolve({ version, tunnels: [...tunnels].map(({ settings, tunnel, queueStats }) => tunnelStatus(settings, tunnel, queueStats)) }),
+    why: async (name) => Promise.resolve(tunnelWhy(tunnels.get(name).settings, tunnels.get(name).tunnel)),
     up: async (name) => {
-      const tunnel = find(name);
-      await stateFile().forget(name);
+      const tunnel = tunnels.get(name);
+      await stateFile.forget(name);
       const state = await tunnel.command({ type: 'command', command: 'up' }, ({ at }) => at === 'up' || at === 'backoff' || at === 'locked');
       if (state.at === 'backoff' || state.at === 'locked') throw new DaemonError('LINK_FAILED', state.failure.detail, { place: `tunnel ${name}`, hint: 'the log has what OpenVPN said' });
     },
     down: async (name) => {
-      await find(name).command({ type: 'command', command: 'down' }, ({ at }) => at !== 'draining' && at !== 'up');
+      await tunnels.get(name).command({ type: 'command', command: 'down' }, ({ at }) => at !== 'draining' && at !== 'up');
     },
     pause: async ({ tunnel: name, forMs, bypass = false, persist = false }) => {
-      const tunnel = find(name);
+      const tunnel = tunnels.get(name);
       const lasts = forMs === undefined ? {} : { forMs };
-      if (persist) await stateFile().keep(name, { bypass, ...(forMs === undefined ? {} : { until: systemClock.now() + forMs }) });
-      else await stateFile().forget(name);
+      if (persist) await stateFile.keep(name, { bypass, ...(forMs === undefined ? {} : { until: systemClock.now() + forMs }) });
+      else await stateFile.forget(name);
       await tunnel.command({ type: 'command', command: 'pause', bypass, ...lasts }, ({ at }) => at === 'paused');
     },
     resume: async (name) => {
-      const tunnel = find(name);
-      await stateFile().forget(name);
+      const tunnel = tunnels.get(name);
+      await stateFile.forget(name);
       await tunnel.command({ type: 'command', command: 'resume' }, ({ at }) => at !== 'paused');
+    },
+    ready: async (name) => {
+      if (!tunnels.get(name).ready()) throw new DaemonError('USAGE', 'nothing waits to be told that the link is up', { place: `tunnel ${name}`, hint: 'this is for `command: {ready: signal}`, while `up` is under way' });
+      return Promise.resolve();
     },
   };
 }

@@ -1,46 +1,46 @@
-import { filter, firstValueFrom, map, Subject, type Observable } from 'rxjs';
+import { filter, firstValueFrom, map, Subject, type Subscription } from 'rxjs';
 import type { TunnelSettings } from './config/load.js';
 import { DaemonError } from './core/errors.js';
 import type { CommandEvent, TunnelEvent } from './core/events.js';
 import { joinTunnel, type Step } from './core/join.js';
 import type { Policy } from './core/policy.js';
-import type { GatePort, GateTunnel, LogPort, Marks, Prefix } from './core/ports.js';
+import type { GatePort, GateTunnel, QueueStats } from './core/ports.js';
 import { startingTunnel, type State, type Tunnel } from './core/state.js';
-import { contains, formatNet, parseNet, subtract } from './gate/prefix.js';
-import { systemClock } from './host/clock.js';
-import { OpenvpnLink } from './link/openvpn.js';
+import { linkOf, type LinkMeans, type TunnelLink } from './link-of.js';
 import { HoldQueue } from './nfqueue/queue.js';
 
-/** What every tunnel of a daemon shares. */
-export interface Means {
-  readonly marks: Marks;
-  /** A folder of ours that nobody else can look into. */
-  readonly folder: string;
-  readonly log: LogPort;
-}
-
-/** One tunnel with its adapters: its queue is bound from the start, its stream runs after `run`. */
+/** One tunnel with its adapters. `create`, `bind`, `run`, and at its end `end`. */
 export class RunningTunnel {
   readonly settings: TunnelSettings;
-  readonly #queue: HoldQueue;
-  readonly #link: OpenvpnLink;
+  readonly #means: LinkMeans;
+  readonly #link: TunnelLink;
   readonly #inputs$ = new Subject<TunnelEvent>();
   readonly #steps$ = new Subject<Step>();
-  #tunnel: Tunnel = startingTunnel(systemClock.now());
+  #queue: HoldQueue | undefined;
+  #running: Subscription | undefined;
+  #tunnel: Tunnel;
 
-  private constructor(settings: TunnelSettings, queue: HoldQueue, link: OpenvpnLink) {
+  private constructor(settings: TunnelSettings, means: LinkMeans, link: TunnelLink) {
     this.settings = settings;
-    this.#queue = queue;
+    this.#means = means;
     this.#link = link;
+    this.#tunnel = startingTunnel(means.clock.now());
   }
 
-  /** Rejects with a DaemonError if the link can't be made or the queue can't be bound; nothing is left then. */
-  static async prepare(settings: TunnelSettings, { marks, folder, log }: Means): Promise<RunningTunnel> {
-    const { name, device, idle, hold } = settings;
-    const inactiveMs = typeof idle === 'object' && idle.by === 'openvpn' ? { inactiveMs: idle.after } : {};
-    const link = await OpenvpnLink.create({ name, device, ...settings.openvpn, mark: marks.transport, standby: settings.standby, folder, routes: routesOf(settings), dialTimeoutMs: hold.timeout, ...inactiveMs }, systemClock, log);
-    const queue = await HoldQueue.open({ tunnel: name, num: settings.queue, packets: hold.packets, device, marks, silent: settings.onFailure === 'drop' }, systemClock, log);
-    return new RunningTunnel(settings, queue, link);
+  /** Reads what the tunnel needs; nothing is held or started yet. Rejects with a DaemonError. */
+  static async create(settings: TunnelSettings, means: LinkMeans): Promise<RunningTunnel> {
+    return new RunningTunnel(settings, means, await linkOf(settings, means));
+  }
+
+  /** Binds the queue. Rejects with QUEUE_IN_USE, NOT_PERMITTED or QUEUE_FAILED. */
+  async bind(): Promise<void> {
+    const { name, device, hold, queue: num, onFailure } = this.settings;
+    this.#queue = await HoldQueue.open({ tunnel: name, num, packets: hold.packets, device, marks: this.#means.marks, silent: onFailure === 'drop' }, this.#means.clock, this.#means.log);
+  }
+
+  /** Whether it is what these settings describe, the files that they name included. */
+  async is(settings: TunnelSettings): Promise<boolean> {
+    return JSON.stringify(settings) === JSON.stringify(this.settings) && (await this.#link.isCurrent());
   }
 
   get name(): string {
@@ -52,29 +52,28 @@ export class RunningTunnel {
     return this.#tunnel;
   }
 
-  get queueStats(): ReturnType<HoldQueue['stats']> {
-    return this.#queue.stats();
+  get queueStats(): QueueStats {
+    return this.#bound.stats();
   }
 
   get forGate(): GateTunnel {
-    return { ...this.settings, remotes: this.#link.remotes };
+    return { ...this.settings, remotes: this.#link.remotes() };
   }
 
-  /** Every event and what came of it, hot; subscribing sets the machine going. */
-  run(gate: GatePort): Observable<Step> {
-    const steps$ = joinTunnel({ name: this.name, policy: policyOf(this.settings), queue: this.#queue, link: this.#link, gate, clock: systemClock, commands$: this.#inputs$, random: Math.random });
-    return steps$.pipe(
-      map((step) => {
-        this.#tunnel = step.after;
-        this.#steps$.next(step);
-        return step;
-      }),
-    );
+  /** Sets the machine going; every event and what came of it goes to `sink`. Resolves when the standby is there. */
+  async run(gate: GatePort, sink: (step: Step) => void): Promise<void> {
+    const steps$ = joinTunnel({ name: this.name, policy: policyOf(this.settings), queue: this.#bound, link: this.#link.port, gate, clock: this.#means.clock, commands$: this.#inputs$, random: Math.random });
+    this.#running = steps$.subscribe((step) => {
+      this.#tunnel = step.after;
+      this.#steps$.next(step);
+      sink(step);
+    });
+    await this.#link.port.start();
   }
 
-  /** Makes what the standby needs. */
-  start(): Promise<void> {
-    return this.#link.start();
+  /** False if nothing waited to be told that the link is up. */
+  ready(): boolean {
+    return this.#link.ready();
   }
 
   tell(event: TunnelEvent): void {
@@ -90,25 +89,23 @@ export class RunningTunnel {
     return result;
   }
 
-  /** Answers what is held, and what still arrives, with an error. */
-  answer(): void {
-    this.#queue.answer();
-  }
-
-  closeLink(): Promise<void> {
-    return this.#link.close();
-  }
-
-  async closeQueue(): Promise<void> {
+  /** The machine stops: what is held, and what still arrives, is answered with an error, and the link ends. */
+  async end(): Promise<void> {
+    this.#running?.unsubscribe();
     this.#steps$.complete();
-    await this.#queue.close();
+    this.#queue?.answer();
+    await this.#link.port.close();
   }
-}
 
-/** What is protected, without what is excluded. */
-function routesOf({ protect, exclude }: TunnelSettings): readonly Prefix[] {
-  const holes = exclude.map(parseNet);
-  return protect.map(parseNet).flatMap((net) => subtract(net, holes.filter((hole) => contains(net, hole) || contains(hole, net)))).map(formatNet);
+  /** What still arrives is dropped from now on. */
+  async unbind(): Promise<void> {
+    await this.#queue?.close();
+  }
+
+  get #bound(): HoldQueue {
+    if (!this.#queue) throw new Error(`tunnel ${this.name} has no queue yet`);
+    return this.#queue;
+  }
 }
 
 function policyOf({ idle, hold, linger, backoff, minUp, wakesPerHour }: TunnelSettings): Policy {

@@ -7,6 +7,8 @@ import { doctorCommand } from './commands/doctor.js';
 import { downCommand } from './commands/down.js';
 import { flushCommand } from './commands/flush.js';
 import { pauseCommand } from './commands/pause.js';
+import { readyCommand } from './commands/ready.js';
+import { reloadCommand } from './commands/reload.js';
 import { resumeCommand } from './commands/resume.js';
 import { runCommand } from './commands/run.js';
 import { statusCommand } from './commands/status.js';
@@ -27,7 +29,7 @@ const program = new Command('openvpn-ondemand')
   .exitOverride()
   .showHelpAfterError();
 
-for (const command of [runCommand, checkCommand, statusCommand, upCommand, downCommand, pauseCommand, resumeCommand, whyCommand, doctorCommand, flushCommand]) program.addCommand(command().copyInheritedSettings(program));
+for (const command of [runCommand, checkCommand, statusCommand, upCommand, downCommand, pauseCommand, resumeCommand, reloadCommand, readyCommand, whyCommand, doctorCommand, flushCommand]) program.addCommand(command().copyInheritedSettings(program));
 
 try {
   await program.parseAsync();

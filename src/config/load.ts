@@ -7,8 +7,14 @@ import { schema, type Configuration, type TunnelConfiguration } from './schema.j
 
 export type { Configuration, TunnelConfiguration };
 
+type OpenvpnSettings = NonNullable<TunnelConfiguration['openvpn']>;
+type CommandSettings = NonNullable<TunnelConfiguration['command']>;
+
+/** What brings the link up. */
+export type LinkSettings = ({ readonly kind: 'openvpn' } & OpenvpnSettings) | ({ readonly kind: 'command' } & CommandSettings);
+
 /** A tunnel of the configuration with nothing left to default. */
-export type TunnelSettings = Omit<TunnelConfiguration, 'device' | 'queue'> & { readonly name: string; readonly device: string; readonly queue: number };
+export type TunnelSettings = Omit<TunnelConfiguration, 'openvpn' | 'command' | 'device' | 'queue'> & { readonly name: string; readonly device: string; readonly queue: number; readonly link: LinkSettings };
 
 export interface Settings extends Omit<Configuration, 'tunnels'> {
   readonly tunnels: readonly TunnelSettings[];
@@ -53,9 +59,14 @@ function invalid(file: string, problems: readonly Problem[]): DaemonError {
   return new DaemonError('CONFIG_INVALID', sentences.join(''), { place: `${file}:${sorted[0]?.line ?? 1}` });
 }
 
-function settle(name: string, tunnel: TunnelConfiguration, index: number, folder: string): TunnelSettings {
-  const config = isAbsolute(tunnel.openvpn.config) ? tunnel.openvpn.config : resolve(folder, tunnel.openvpn.config);
-  return { ...tunnel, openvpn: { ...tunnel.openvpn, config }, name, device: tunnel.device ?? `ovpn-${name}`, queue: tunnel.queue ?? FIRST_QUEUE + index };
+function settle(name: string, { openvpn, command, ...tunnel }: TunnelConfiguration, index: number, folder: string): TunnelSettings {
+  return { ...tunnel, name, device: tunnel.device ?? `ovpn-${name}`, queue: tunnel.queue ?? FIRST_QUEUE + index, link: linkOf(openvpn, command, folder) };
+}
+
+function linkOf(openvpn: OpenvpnSettings | undefined, command: CommandSettings | undefined, folder: string): LinkSettings {
+  if (command) return { kind: 'command', ...command };
+  if (!openvpn) throw new Error('the schema lets no tunnel through that has no link');
+  return { kind: 'openvpn', ...openvpn, config: isAbsolute(openvpn.config) ? openvpn.config : resolve(folder, openvpn.config) };
 }
 
 /** What each tunnel says well on its own, but not beside the others. */

@@ -44,8 +44,21 @@ const openvpn = z
   })
   .describe('A tunnel that this daemon starts and stops');
 
+const argv = z.array(z.string()).min(1, 'names no program').describe('A program and its arguments; no shell');
+
+const command = z
+  .strictObject({
+    up: argv.describe('Brings the link up'),
+    down: argv.describe('Takes it down'),
+    ready: z.enum(['exit', 'signal']).default('exit').describe('The link is up when `up` ends with status 0, or when the daemon is told: SIGUSR1, or `openvpn-ondemand ready NAME`'),
+    remotes: z.array(z.union([z.ipv4(), z.ipv6()])).default([]).describe('Addresses that the link itself must reach outside of it (a WireGuard endpoint)'),
+    downTimeout: duration.prefault('10s').describe('A `down` that takes longer is ended'),
+  })
+  .describe('Any two commands in place of OpenVPN');
+
 const tunnel = z.strictObject({
-  openvpn,
+  openvpn: openvpn.optional(),
+  command: command.optional(),
   protect: z.array(prefix).min(1, 'names no prefix: nothing would be protected').describe('The prefixes that may be reached through this tunnel only'),
   exclude: z.array(prefix).default([]).describe('Prefixes inside `protect` that are not protected'),
   device: device.optional(),
@@ -63,6 +76,9 @@ const tunnel = z.strictObject({
   minUp: duration.prefault('0s').describe('A tunnel that came up stays at least so long'),
   wakesPerHour: z.int().min(1).max(1000).optional().describe('More wakes by packets than this in an hour are refused. Default: no bound'),
   linger: duration.prefault('200ms').describe('Between closing the gate and stopping OpenVPN, for replies in flight'),
+}).superRefine(({ openvpn, command, device }, context) => {
+  if ((openvpn === undefined) === (command === undefined)) context.addIssue({ code: 'custom', message: 'needs either `openvpn` or `command`' });
+  if (command !== undefined && device === undefined) context.addIssue({ code: 'custom', path: ['device'], message: 'is missing: a `command` needs the device that its packets leave by' });
 });
 
 /** Bits that neither other VPNs nor container networks commonly use. */

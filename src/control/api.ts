@@ -58,10 +58,18 @@ export interface Why {
   readonly lastFailure?: TunnelStatus['lastFailure'];
 }
 
+/** What `reload` did, by the names of tunnels. */
+export interface ReloadReport {
+  readonly started: readonly string[];
+  readonly ended: readonly string[];
+  /** Left alone. */
+  readonly unchanged: readonly string[];
+}
+
 /** One line of JSON from the client. */
 export type Request =
-  | { readonly command: 'status' }
-  | { readonly command: 'up' | 'down' | 'resume' | 'why'; readonly tunnel: string }
+  | { readonly command: 'status' | 'reload' }
+  | { readonly command: 'up' | 'down' | 'resume' | 'ready' | 'why'; readonly tunnel: string }
   | PauseRequest;
 
 export interface PauseRequest {
@@ -87,5 +95,8 @@ export interface Handlers {
   down(tunnel: string): Promise<void>;
   pause(request: Omit<PauseRequest, 'command'>): Promise<void>;
   resume(tunnel: string): Promise<void>;
+  /** The link that a command brings up says that it is up. */
+  ready(tunnel: string): Promise<void>;
   why(tunnel: string): Promise<Why>;
+  reload(): Promise<ReloadReport>;
 }

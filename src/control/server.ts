@@ -13,21 +13,21 @@ export class ControlServer {
   readonly #server: Server;
   readonly #clients = new Set<Socket>();
 
-  #serve: () => void = () => undefined;
+  #serve: (handlers: Handlers) => void = () => undefined;
 
-  private constructor(server: Server, handlers: Handlers) {
+  private constructor(server: Server) {
     this.#server = server;
     // Who asks before the trap is set waits: an answer could only be wrong.
-    const ready = new Promise<void>((resolve) => { this.#serve = resolve; });
+    const ready = new Promise<Handlers>((resolve) => { this.#serve = resolve; });
     server.on('connection', (socket) => {
       this.#clients.add(socket);
       socket.on('close', () => this.#clients.delete(socket));
-      serve(socket, handlers, ready);
+      serve(socket, ready);
     });
   }
 
   /** Takes the socket; requests wait for `serve`. Rejects with ADDRESS_IN_USE if a daemon is there, CONTROL_REFUSED if the socket can't be made. */
-  static async listen(path: string, handlers: Handlers): Promise<ControlServer> {
+  static async listen(path: string): Promise<ControlServer> {
     await clearStale(path);
     const server = createServer();
     try {
@@ -37,12 +37,12 @@ export class ControlServer {
     } catch (cause) {
       throw new DaemonError('CONTROL_REFUSED', `the control socket can't be made: ${messageOf(cause)}`, { cause, place: path, hint: 'name another with `control.socket`' });
     }
-    return new ControlServer(server, handlers);
+    return new ControlServer(server);
   }
 
   /** Requests are answered from now on; until then they wait. */
-  serve(): void {
-    this.#serve();
+  serve(handlers: Handlers): void {
+    this.#serve(handlers);
   }
 
   async close(): Promise<void> {
@@ -79,10 +79,10 @@ async function clearStale(path: string): Promise<void> {
   await unlink(path).catch(() => undefined);
 }
 
-function serve(socket: Socket, handlers: Handlers, ready: Promise<void>): void {
+function serve(socket: Socket, ready: Promise<Handlers>): void {
   const lines = split2({ maxLength: MAX_LINE_BYTES });
   lines.on('data', (line: string) => {
-    void ready.then(() => answer(line, handlers)).then((reply) => {
+    void ready.then((handlers) => answer(line, handlers)).then((reply) => {
       if (socket.writable) socket.write(`${JSON.stringify(reply)}\n`);
     });
   });
@@ -102,12 +102,13 @@ async function answer(line: string, handlers: Handlers): Promise<Reply> {
 
 function perform(line: string, handlers: Handlers): Promise<unknown> {
   const request = parse(line);
-  if (request['command'] === 'status') return handlers.status();
+  if (request['command'] === 'status' || request['command'] === 'reload') return handlers[request['command']]();
   const tunnel = request['tunnel'];
   switch (request['command']) {
     case 'up':
     case 'down':
     case 'resume':
+    case 'ready':
     case 'why':
       return handlers[request['command']](textOf(tunnel));
     case 'pause':

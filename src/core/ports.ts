@@ -47,10 +47,10 @@ export interface TrafficCounters {
  */
 export interface GatePort {
   /**
-   * Installs guard, NAT and reject rules, sets and catch routes of all tunnels, every gate at `hold`. What an earlier
-   * run left behind is taken over without an open moment.
+   * Installs guard, NAT and reject rules, sets and catch routes of all tunnels, every gate at `hold` first and then where
+   * `gateOf` says. What an earlier run, or an earlier install, left behind is taken over without an open moment.
    */
-  install(tunnels: readonly GateTunnel[]): Promise<void>;
+  install(tunnels: readonly GateTunnel[], gateOf?: (tunnel: string) => Gate): Promise<void>;
   /** One atomic change of one tunnel's gate; the same gate again is allowed and does nothing. */
   set(tunnel: string, gate: Gate): Promise<void>;
   /**

@@ -70,6 +70,11 @@ export class OpenvpnLink implements LinkPort {
     return link;
   }
 
+  /** Whether the configuration file still says what it said. */
+  async isCurrent(): Promise<boolean> {
+    return (await readFile(this.#options.config, 'utf8').catch(() => undefined)) === this.#text;
+  }
+
   /** Addresses of the servers, as far as they are known. */
   get remotes(): readonly string[] {
     return this.#client.remotes.flatMap(({ host }) => this.#resolver.known(host));

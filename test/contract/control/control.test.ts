@@ -15,6 +15,8 @@ const handlers: Handlers = {
   up: (tunnel) => Promise.resolve(void asked.push(tunnel)),
   pause: () => Promise.resolve(),
   resume: () => Promise.resolve(),
+  ready: (tunnel) => Promise.resolve(void asked.push(`ready ${tunnel}`)),
+  reload: () => Promise.resolve({ started: [], ended: [], unchanged: [] }),
   why: () => Promise.resolve({ name: 'a', state: 'idle', since: '', wakes: [] }),
   down: (tunnel) => Promise.reject(new DaemonError('TUNNEL_UNKNOWN', `there is no tunnel "${tunnel}"`, { hint: 'there are: a', place: 'here' })),
 };
@@ -26,8 +28,8 @@ let server: ControlServer;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'ood-control-'));
   path = join(folder, 'run', 'control.sock');
-  server = await ControlServer.listen(path, handlers);
-  server.serve();
+  server = await ControlServer.listen(path);
+  server.serve(handlers);
 });
 afterEach(async () => {
   await server.close();
@@ -51,12 +53,12 @@ function raw(text: string): Promise<string> {
 describe('the control socket', () => {
   it('answers nobody before it serves', async () => {
     const early = join(folder, 'early.sock');
-    const starting = await ControlServer.listen(early, handlers);
+    const starting = await ControlServer.listen(early);
     const told: string[] = [];
     const asking = requestStatus(early).then(() => told.push('answered'));
     await new Promise((resolve) => setTimeout(resolve, 50));
     told.push('serves');
-    starting.serve();
+    starting.serve(handlers);
     await asking;
     expect(told).toEqual(['serves', 'answered']);
     await starting.close();
@@ -69,7 +71,8 @@ describe('the control socket', () => {
   it('answers requests, and brings the daemon\'s errors over whole', async () => {
     expect(await requestStatus(path)).toEqual(status);
     expect(await request(path, { command: 'up', tunnel: 'office' })).toBeNull();
-    expect(asked).toEqual(['office']);
+    expect(await request(path, { command: 'ready', tunnel: 'lan2' })).toBeNull();
+    expect(asked).toEqual(['office', 'ready lan2']);
     await expect(request(path, { command: 'down', tunnel: 'b' })).rejects.toMatchObject({ code: 'TUNNEL_UNKNOWN', message: 'there is no tunnel "b"', hint: 'there are: a', place: 'here' });
   });
 
@@ -83,15 +86,15 @@ describe('the control socket', () => {
   });
 
   it('is not taken from a daemon that answers', async () => {
-    await expect(ControlServer.listen(path, handlers)).rejects.toMatchObject({ code: 'ADDRESS_IN_USE', place: path });
+    await expect(ControlServer.listen(path)).rejects.toMatchObject({ code: 'ADDRESS_IN_USE', place: path });
     expect(await isServed(path)).toBe(true);
   });
 
   it('replaces a socket file that nobody answers on', async () => {
     await server.close();
     writeFileSync(path, '');
-    server = await ControlServer.listen(path, handlers);
-    server.serve();
+    server = await ControlServer.listen(path);
+    server.serve(handlers);
     expect(await isServed(path)).toBe(true);
   });
 
@@ -101,6 +104,6 @@ describe('the control socket', () => {
 
   it('says so where the socket can\'t be made', async () => {
     writeFileSync(join(folder, 'file'), '');
-    await expect(ControlServer.listen(join(folder, 'file', 'control.sock'), handlers)).rejects.toMatchObject({ code: 'CONTROL_REFUSED' });
+    await expect(ControlServer.listen(join(folder, 'file', 'control.sock'))).rejects.toMatchObject({ code: 'CONTROL_REFUSED' });
   });
 });

@@ -30,7 +30,7 @@ describe('the smallest configuration', () => {
       stateFile: '/var/lib/openvpn-ondemand/state.json',
       tunnels: [{
         name: 'office',
-        openvpn: { config: '/etc/x/office.ovpn', program: 'openvpn', args: [] },
+        link: { kind: 'openvpn', config: '/etc/x/office.ovpn', program: 'openvpn', args: [] },
         protect: ['10.99.0.0/16', 'fd00:99::/48'],
         exclude: [],
         device: 'ovpn-office',
@@ -47,7 +47,7 @@ describe('the smallest configuration', () => {
   });
 
   it('leaves an absolute path as it is', () => {
-    expect(parse(minimal.replace('office.ovpn', '/srv/office.ovpn')).tunnels[0]?.openvpn.config).toBe('/srv/office.ovpn');
+    expect(parse(minimal.replace('office.ovpn', '/srv/office.ovpn')).tunnels[0]?.link).toMatchObject({ config: '/srv/office.ovpn' });
   });
 
   it.each([['idle: never', 'never'], ['idle: 90s', 90_000], ['idle: {after: 1.5h}', { after: 5_400_000, by: 'daemon' }], ['idle: {after: 1h, by: openvpn}', { after: 3_600_000, by: 'openvpn' }]])('reads %s', (line, idle) => {
@@ -64,6 +64,9 @@ describe('what is wrong is told with its line and the way out', () => {
     ['    standby: hot', '5: tunnels.office.standby: Invalid option: expected one of "cold"|"warm"'],
     ['    dial: now', '5: tunnels.office.dial: is not an option here'],
     ['    exclude: [10.99.1.1/24]', '5: tunnels.office.exclude.0: "10.99.1.1/24" has bits set behind its length (did you mean 10.99.1.0/24?)'],
+    ['  b: {protect: [1.2.3.4]}', '5: tunnels.b: needs either `openvpn` or `command`'],
+    ['  b: {command: {up: [a], down: [b]}, protect: [1.2.3.4]}', '5: tunnels.b.device: is missing'],
+    ['  b: {command: {up: [], down: [b]}, device: c, protect: [1.2.3.4]}', '5: tunnels.b.command.up: names no program'],
     ['    device: a/b', '5: tunnels.office.device: is not a device name'],
     ['mark: 0x00500000', '5: mark: must have exactly two neighbouring bits set (like 0x00c00000)'],
     ['  a-name-that-is-long: {openvpn: {config: a}, protect: [1.2.3.4]}', '5: tunnels.a-name-that-is-long: the device name "ovpn-a-name-that-is-long" is longer than 15 characters'],

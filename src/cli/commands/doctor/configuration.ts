@@ -8,7 +8,7 @@ import type { Machine } from './machine.js';
 export async function checkConfiguration(machine: Machine, file: string): Promise<{ settings?: Settings; findings: Finding[] }> {
   try {
     const settings = await loadConfiguration(file);
-    const clients = await Promise.all(settings.tunnels.map((tunnel) => checkClient(machine, tunnel.name, tunnel.openvpn.config)));
+    const clients = await Promise.all(settings.tunnels.map(({ name, link }) => (link.kind === 'openvpn' ? checkClient(machine, name, link.config) : Promise.resolve([]))));
     return { settings, findings: [ok('CONFIG', `${file}: ${settings.tunnels.length === 1 ? '1 tunnel' : `${settings.tunnels.length} tunnels`}`), ...clients.flat()] };
   } catch (cause) {
     if (!(cause instanceof DaemonError)) throw cause;

@@ -13,7 +13,7 @@ import { checkQueues } from './queues.js';
 export async function examine(configFile: string): Promise<Finding[]> {
   const machine = thisMachine;
   const { settings, findings } = await checkConfiguration(machine, configFile);
-  const openvpn = settings === undefined ? ['openvpn'] : [...new Set(settings.tunnels.map((tunnel) => tunnel.openvpn.program))];
+  const openvpn = settings === undefined ? ['openvpn'] : [...new Set(settings.tunnels.flatMap(({ link }) => (link.kind === 'openvpn' ? [link.program] : [])))];
   const running = settings !== undefined && (await isServed(settings.control.socket));
   const rest = await Promise.all([
     checkPrivileges(machine),

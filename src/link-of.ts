@@ -1,0 +1,47 @@
+import { dirname, join } from 'node:path';
+import type { TunnelSettings } from './config/load.js';
+import type { ClockPort, LinkPort, LogPort, Marks, Prefix } from './core/ports.js';
+import { contains, formatNet, parseNet, subtract } from './gate/prefix.js';
+import { CommandLink } from './link/command.js';
+import { OpenvpnLink } from './link/openvpn.js';
+
+export interface LinkMeans {
+  readonly marks: Marks;
+  /** A folder of ours that nobody else can look into; what is beside it outlives us. */
+  readonly folder: string;
+  readonly log: LogPort;
+  readonly clock: ClockPort;
+}
+
+/** A link and what else its tunnel asks of it. */
+export interface TunnelLink {
+  readonly port: LinkPort;
+  /** Addresses of the servers, as far as they are known. */
+  remotes(): readonly string[];
+  /** Whether the files that its settings name still say what they said. */
+  isCurrent(): Promise<boolean>;
+  /** The command says that it is up. False if nothing waited for that. */
+  ready(): boolean;
+}
+
+/** The link that a tunnel's settings describe. Nothing is started yet. Rejects with a DaemonError. */
+export async function linkOf(settings: TunnelSettings, { marks, folder, log, clock }: LinkMeans): Promise<TunnelLink> {
+  const { name, device, link, standby, idle, hold } = settings;
+  switch (link.kind) {
+    case 'openvpn': {
+      const inactiveMs = typeof idle === 'object' && idle.by === 'openvpn' ? { inactiveMs: idle.after } : {};
+      const port = await OpenvpnLink.create({ name, device, config: link.config, program: link.program, args: link.args, mark: marks.transport, standby, folder, routes: routesOf(settings), dialTimeoutMs: hold.timeout, ...inactiveMs }, clock, log);
+      return { port, remotes: () => port.remotes, isCurrent: () => port.isCurrent(), ready: () => false };
+    }
+    case 'command': {
+      const port = new CommandLink({ name, device, up: link.up, down: link.down, ready: link.ready, remotes: link.remotes, downTimeoutMs: link.downTimeout, marker: join(dirname(folder), `${name}.up`) }, clock, log);
+      return { port, remotes: () => port.remotes, isCurrent: () => port.isCurrent(), ready: () => port.ready() };
+    }
+  }
+}
+
+/** What is protected, without what is excluded. */
+function routesOf({ protect, exclude }: TunnelSettings): readonly Prefix[] {
+  const holes = exclude.map(parseNet);
+  return protect.map(parseNet).flatMap((net) => subtract(net, holes.filter((hole) => contains(net, hole) || contains(hole, net)))).map(formatNet);
+}

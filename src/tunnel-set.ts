@@ -1,0 +1,93 @@
+import { Subject } from 'rxjs';
+import type { TunnelSettings } from './config/load.js';
+import type { ReloadReport } from './control/api.js';
+import { DaemonError } from './core/errors.js';
+import type { Step } from './core/join.js';
+import type { GatePort } from './core/ports.js';
+import { gateOf } from './core/state.js';
+import type { LinkMeans } from './link-of.js';
+import { RunningTunnel } from './tunnel.js';
+
+/** All tunnels of a daemon, behind one gate. */
+export class TunnelSet {
+  readonly steps$ = new Subject<Step>();
+  readonly #means: LinkMeans;
+  readonly #gate: GatePort;
+  readonly #tunnels = new Map<string, RunningTunnel>();
+  readonly #sink = (step: Step): void => { this.steps$.next(step); };
+
+  constructor(means: LinkMeans, gate: GatePort) {
+    this.#means = means;
+    this.#gate = gate;
+  }
+
+  [Symbol.iterator](): IterableIterator<RunningTunnel> {
+    return this.#tunnels.values();
+  }
+
+  /** Rejects with TUNNEL_UNKNOWN. */
+  get(name: string): RunningTunnel {
+    const tunnel = this.#tunnels.get(name);
+    if (!tunnel) throw new DaemonError('TUNNEL_UNKNOWN', `there is no tunnel "${name}"`, { hint: `there are: ${[...this.#tunnels.keys()].join(', ')}` });
+    return tunnel;
+  }
+
+  has(name: string): boolean {
+    return this.#tunnels.has(name);
+  }
+
+  /** Reads what the tunnels need and binds their queues; the firewall is not touched yet. */
+  async prepare(settings: readonly TunnelSettings[]): Promise<void> {
+    for (const each of settings) {
+      const tunnel = await RunningTunnel.create(each, this.#means);
+      await tunnel.bind();
+      this.#tunnels.set(tunnel.name, tunnel);
+    }
+  }
+
+  /** Sets the trap and the machines going. */
+  async start(): Promise<void> {
+    await this.#install();
+    await Promise.all([...this].map((tunnel) => tunnel.run(this.#gate, this.#sink)));
+  }
+
+  /**
+   * Brings the set to the new settings: tunnels that did not change are left alone. Everything is read before anything
+   * is touched, so that what can't be used is refused whole.
+   */
+  async reload(settings: readonly TunnelSettings[]): Promise<ReloadReport> {
+    const unchanged = new Set<string>();
+    const created: RunningTunnel[] = [];
+    for (const each of settings) {
+      if (await this.#tunnels.get(each.name)?.is(each)) unchanged.add(each.name);
+      else created.push(await RunningTunnel.create(each, this.#means));
+    }
+    const ended = [...this].filter(({ name }) => !unchanged.has(name));
+    await Promise.all(ended.map(async (tunnel) => {
+      await tunnel.end();
+      await tunnel.unbind();
+      this.#tunnels.delete(tunnel.name);
+    }));
+    for (const tunnel of created) {
+      await tunnel.bind();
+      this.#tunnels.set(tunnel.name, tunnel);
+    }
+    await this.#install();
+    await Promise.all(created.map((tunnel) => tunnel.run(this.#gate, this.#sink)));
+    return { started: created.map(({ name }) => name), ended: ended.map(({ name }) => name), unchanged: [...unchanged] };
+  }
+
+  async end(): Promise<void> {
+    await Promise.all([...this].map((tunnel) => tunnel.end()));
+    this.steps$.complete();
+  }
+
+  async unbind(): Promise<void> {
+    await Promise.all([...this].map((tunnel) => tunnel.unbind()));
+  }
+
+  /** The gate of a tunnel that runs is left where its state wants it. */
+  #install(): Promise<void> {
+    return this.#gate.install([...this].map(({ forGate }) => forGate), (name) => gateOf(this.get(name).tunnel.state));
+  }
+}
