@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
+import { filter, firstValueFrom } from 'rxjs';
 import { DaemonError } from '../../../src/core/errors.js';
 import { ManagementClient, type ClientOptions, type ManagementAddress, type ManagementEvent } from '../../../src/management/index.js';
 import { Netns } from '../../lab/netns.js';
@@ -59,26 +60,11 @@ export class Scope {
   };
 }
 
-/** Resolves with the first event that fits; nothing that comes before it is missed by the next call. */
-export async function event<T extends ManagementEvent>(client: ManagementClient, fits: (event: ManagementEvent) => event is T): Promise<T>;
-export async function event(client: ManagementClient, fits: (event: ManagementEvent) => boolean): Promise<ManagementEvent>;
-export async function event(client: ManagementClient, fits: (event: ManagementEvent) => boolean): Promise<ManagementEvent> {
-  return new Promise((resolve, reject) => {
-    const seen: string[] = [];
-    const subscription = client.events$.subscribe({
-      next: (candidate) => {
-        seen.push(JSON.stringify(candidate));
-        if (!fits(candidate)) return;
-        queueMicrotask(() => {
-          subscription.unsubscribe();
-        });
-        resolve(candidate);
-      },
-      complete: () => {
-        reject(new Error(`it did not come before the end: ${seen.join(' ')}`));
-      },
-    });
-  });
+/** Resolves with the first event that fits; what comes after it is kept for the next call. */
+export function event<T extends ManagementEvent>(client: ManagementClient, fits: (event: ManagementEvent) => event is T): Promise<T>;
+export function event(client: ManagementClient, fits: (event: ManagementEvent) => boolean): Promise<ManagementEvent>;
+export function event(client: ManagementClient, fits: (event: ManagementEvent) => boolean): Promise<ManagementEvent> {
+  return firstValueFrom(client.events$.pipe(filter(fits)));
 }
 
 export const isState =

@@ -164,8 +164,8 @@ describe('the replies of a real OpenVPN', () => {
   beforeAll(async () => {
     const [holdingPath, dialledPath, serverPath] = ['holding', 'dialled', 'server'].map((name) => pair.path(`${name}.sock`)) as [string, string, string];
     holdingProcess = pair.client(children, 1300, holdingPath);
-    pair.server(children, 1301, ['--management', serverPath, 'unix']);
-    pair.client(children, 1301, dialledPath);
+    void pair.server(children, 1301, ['--management', serverPath, 'unix']);
+    void pair.client(children, 1301, dialledPath);
     [holding, dialled, server] = await Promise.all([holdingPath, dialledPath, serverPath].map((path) => children.connect({ path }))) as [ManagementClient, ManagementClient, ManagementClient];
     await dialled.stateOn();
     await dialled.holdRelease();
