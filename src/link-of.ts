@@ -30,7 +30,7 @@ export async function linkOf(settings: TunnelSettings, { marks, folder, log, clo
   switch (link.kind) {
     case 'openvpn': {
       const inactiveMs = typeof idle === 'object' && idle.by === 'openvpn' ? { inactiveMs: idle.after } : {};
-      const port = await OpenvpnLink.create({ name, device, config: link.config, program: link.program, args: link.args, mark: marks.transport, standby, folder, routes: routesOf(settings), dialTimeoutMs: hold.timeout, ...inactiveMs }, clock, log);
+      const port = await OpenvpnLink.create({ name, device, config: link.config, program: link.program, args: link.args, mark: marks.transport, standby, folder, routes: routesOf(settings), dialTimeoutMs: hold.timeout, holdPackets: hold.packets, ...inactiveMs }, clock, log);
       return { port, remotes: () => port.remotes, isCurrent: () => port.isCurrent(), ready: () => false };
     }
     case 'command': {

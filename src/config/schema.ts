@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { z } from 'zod';
 import { durationHint, durationMs } from '../core/duration.js';
 import { parsePrefix } from './prefix.js';
@@ -51,7 +52,7 @@ const command = z
     up: argv.describe('Brings the link up'),
     down: argv.describe('Takes it down'),
     ready: z.enum(['exit', 'signal']).default('exit').describe('The link is up when `up` ends with status 0, or when the daemon is told: SIGUSR1, or `openvpn-ondemand ready NAME`'),
-    remotes: z.array(z.union([z.ipv4(), z.ipv6()])).default([]).describe('Addresses that the link itself must reach outside of it (a WireGuard endpoint)'),
+    remotes: z.array(z.string().refine((text) => isIP(text) !== 0, 'is not an IPv4 or IPv6 address')).default([]).describe('Addresses that the link itself must reach outside of it (a WireGuard endpoint)'),
     downTimeout: duration.prefault('10s').describe('A `down` that takes longer is ended'),
   })
   .describe('Any two commands in place of OpenVPN');

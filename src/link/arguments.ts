@@ -15,6 +15,8 @@ export interface OpenvpnOptions {
   readonly standby: 'cold' | 'warm';
   /** How long a dial may take: OpenVPN's own timers are not longer. */
   readonly dialTimeoutMs: number;
+  /** How many packets may be held. */
+  readonly holdPackets: number;
   /** `--inactive`; undefined: we watch ourselves. */
   readonly inactiveMs?: number;
   /** A folder of ours that nobody else can look into. */
@@ -26,17 +28,19 @@ export interface OpenvpnOptions {
  * come behind it, and the user's own `openvpn.args` last.
  */
 export function openvpnArguments(options: OpenvpnOptions, client: ClientConfig, { socket, servers }: { readonly socket: string; readonly servers: number }): string[] {
-  const { device, mark, args, inactiveMs, dialTimeoutMs } = options;
+  const { device, mark, args, inactiveMs, dialTimeoutMs, holdPackets } = options;
   const dialTimeoutS = Math.max(2, Math.ceil(dialTimeoutMs / 1000));
   return [
     '--config', 'stdin', '--dev', device, '--dev-type', client.deviceType, '--mark', String(mark),
     // OpenVPN dials us: nobody has to wait for its socket, and it ends when we die.
     '--management', socket, 'unix', '--management-client', '--management-hold',
     // Otherwise a server on UDP goes on pinging, and our ICMP errors answer it.
-    ...(client.udp && !client.exitNotify ? ['--explicit-exit-notify', '1'] : []),
+    ...(client.udp && !client.options.has('explicit-exit-notify') ? ['--explicit-exit-notify', '1'] : []),
     ...(inactiveMs === undefined ? [] : ['--inactive', String(Math.max(1, Math.round(inactiveMs / 1000)))]),
     // Each server gets its share of the time that a packet may be held; a lost control packet is sent again after a second.
     '--server-poll-timeout', String(Math.max(2, Math.floor(dialTimeoutS / servers))), '--hand-window', String(dialTimeoutS), '--tls-timeout', '1',
+    // All that was held fits into the device's queue, though OpenVPN may not get the processor for a while.
+    ...(client.options.has('txqueuelen') ? [] : ['--txqueuelen', String(Math.max(1000, 2 * holdPackets))]),
     ...args,
   ];
 }

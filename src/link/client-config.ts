@@ -13,7 +13,8 @@ export interface ClientConfig {
   readonly deviceType: 'tun' | 'tap';
   /** Some server may be reached by UDP: the end can be told to it. */
   readonly udp: boolean;
-  readonly exitNotify: boolean;
+  /** Names of the options that it gives. */
+  readonly options: ReadonlySet<string>;
   /** Options that this daemon gives itself and that would contradict it. */
   readonly conflicts: readonly string[];
 }
@@ -38,7 +39,7 @@ export function readClientConfig(text: string): ClientConfig {
     remotes,
     deviceType: last('dev-type') === 'tap' || (last('dev-type') === '' && last('dev').startsWith('tap')) ? 'tap' : 'tun',
     udp: protos.every((proto) => proto.startsWith('udp')),
-    exitNotify: values('explicit-exit-notify').length > 0,
+    options: new Set(options.map(({ words }) => words[0] ?? '')),
     conflicts: [...new Set(options.map(({ words }) => words[0] ?? '').filter((name) => OURS.includes(name)))],
   };
 }

@@ -3,7 +3,7 @@ import { openvpnArguments, routeLines, type OpenvpnOptions } from '../../../src/
 import { readClientConfig } from '../../../src/link/client-config.js';
 
 const options: OpenvpnOptions = {
-  name: 'office', config: '/x.ovpn', program: 'openvpn', args: ['--verb', '4'], device: 'ovpn-office', routes: [], mark: 0x400000, standby: 'cold', folder: '/run/x', dialTimeoutMs: 30_000,
+  name: 'office', config: '/x.ovpn', program: 'openvpn', args: ['--verb', '4'], device: 'ovpn-office', routes: [], mark: 0x400000, standby: 'cold', folder: '/run/x', dialTimeoutMs: 30_000, holdPackets: 1024,
 };
 const place = { socket: '/run/x/s', servers: 1 };
 const optionOf = (args: readonly string[], name: string): string | undefined => args[args.indexOf(name) + 1];
@@ -19,6 +19,11 @@ describe('what OpenVPN is started with', () => {
     const args = openvpnArguments(options, readClientConfig('remote a'), { ...place, servers: 4 });
     expect(optionOf(args, '--server-poll-timeout')).toBe('7');
     expect(optionOf(args, '--hand-window')).toBe('30');
+  });
+
+  it('makes room in the device for all that may be held, unless the configuration says how much', () => {
+    expect(optionOf(openvpnArguments({ ...options, holdPackets: 4096 }, readClientConfig('remote a'), place), '--txqueuelen')).toBe('8192');
+    expect(openvpnArguments(options, readClientConfig('remote a\ntxqueuelen 50'), place)).not.toContain('--txqueuelen');
   });
 
   it('gives --inactive in whole seconds, only where OpenVPN watches', () => {
