@@ -11,6 +11,7 @@ import type { ConnectionEnd, OpenVpnEnd } from './ends.js';
 import type { ManagementEvent, PasswordRefusal } from './events.js';
 import { Exchange } from './exchange.js';
 import { readLines } from './lines.js';
+import { checkLine } from './parameters.js';
 import { QuestionTracker, type Question } from './questions.js';
 import { Secret } from './secret.js';
 
@@ -94,8 +95,8 @@ export class ManagementClient extends CommandSet {
 
   /**
    * Connects, gives the password if it is asked for, and resolves once OpenVPN has greeted.
-   * @throws DaemonError MANAGEMENT_UNREACHABLE, MANAGEMENT_PASSWORD, MANAGEMENT_CLOSED, or MANAGEMENT_TIMEOUT: OpenVPN
-   * serves one client at a time, and the next hears nothing until the first has left
+   * @throws DaemonError MANAGEMENT_UNREACHABLE, MANAGEMENT_PASSWORD, MANAGEMENT_CLOSED, MANAGEMENT_INVALID (a password
+   * that could not be one: what follows its newline would run as a command), or MANAGEMENT_TIMEOUT: OpenVPN serves one client at a time, and the next hears nothing until the first has left
    */
   static connect(options: ManagementAddress & ClientOptions): Promise<ManagementClient> {
     const socket = 'path' in options ? createConnection(options.path) : createConnection({ host: options.host, port: options.port, noDelay: true });
@@ -104,6 +105,7 @@ export class ManagementClient extends CommandSet {
 
   /** A client on a socket, or another stream, that somebody else made, once OpenVPN has greeted. */
   static async greet(socket: Duplex, options: ClientOptions, place: string): Promise<ManagementClient> {
+    checkPassword(socket, options.password);
     const client = new ManagementClient(socket, options);
     const { connectTimeoutMs = DEFAULT_TIMEOUT_MS, signal, clock = systemClock } = options;
     const giveUp = (error: DaemonError): void => {
@@ -228,4 +230,14 @@ function notGreeted(end: ConnectionEnd, passwordSent: boolean, place: string): D
 /** A limit of Infinity needs no timer. */
 function clockAfter(clock: Clock, delayMs: number, callback: () => void): () => void {
   return Number.isFinite(delayMs) ? clock.after(delayMs, callback) : () => undefined;
+}
+
+function checkPassword(socket: Duplex, password: string | Secret | undefined): void {
+  if (password === undefined) return;
+  try {
+    checkLine(typeof password === 'string' ? password : password.reveal(), 'the management password');
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
 }

@@ -118,12 +118,16 @@ function client(text: string): ClientEvent | undefined {
   return kind === 'cr-response' && rest[2] !== undefined ? { type: 'client', kind, clientId, keyId, response: new Secret(rest[2]) } : undefined;
 }
 
+/** A line of OpenVPN's log without secrets: OpenVPN hides what `password` carries, and shows what these two do. */
+export function maskLog(line: string): string {
+  return line.replace(/(MANAGEMENT: CMD '(?:cr-response|needstr) ).*/s, "$1[...]'");
+}
+
 function log(text: string): ManagementEvent | undefined {
   const [stamp, flags, message] = fields(text, 3);
   const time = integer(stamp);
   if (time === undefined || flags === undefined || message === undefined || !/^[IFNWD]*$/.test(flags)) return undefined;
-  // OpenVPN hides what `password` carries, and shows what these two do.
-  return { type: 'log', time, flags, text: message.replace(/(MANAGEMENT: CMD '(?:cr-response|needstr) ).*/s, "$1[...]'") };
+  return { type: 'log', time, flags, text: maskLog(message) };
 }
 
 function hold(text: string): ManagementEvent {

@@ -1,10 +1,12 @@
+// The one error class of the whole program, under the name that it has in this library, too.
+export { DaemonError, DaemonError as ManagementError, type ErrorCode } from '../core/errors.js';
 export { AttendedPrompts, type PersonsAnswer } from './attended.js';
 export { Authenticator, type AuthReport } from './authenticator.js';
 export { ManagementClient, type ClientOptions, type ManagementAddress } from './client.js';
 export { systemClock, type Clock } from './clock.js';
 export { CommandSet, type AuthRetry, type CommandOptions, type History, type ProxyAnswer, type RemoteAnswer, type SignalName } from './command-set.js';
 export { Credentials, SourceProvider, type CredentialProvider, type LoginSource, type SourceOptions } from './credentials.js';
-export { decodeEvent, decodeState } from './decode.js';
+export { decodeEvent, decodeState, maskLog } from './decode.js';
 export { endOf, type ProcessExit } from './ending.js';
 export type { ConnectionEnd, OpenVpnEnd } from './ends.js';
 export type * from './events.js';

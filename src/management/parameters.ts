@@ -28,6 +28,13 @@ export function checkCharacters(text: string, what: string): void {
   if (/\p{Surrogate}/u.test(text)) throw invalid(`${what} is not well-formed Unicode`);
 }
 
+/** One line that arrives whole: no control characters, and not too long. */
+export function checkLine(line: string, what: string): void {
+  checkCharacters(line, what);
+  const bytes = Buffer.byteLength(line);
+  if (bytes > LONGEST_COMMAND_BYTES) throw invalid(`${what} of ${bytes} bytes is too long`, `OpenVPN takes at most ${LONGEST_COMMAND_BYTES} bytes; the rest would run as a command of its own`);
+}
+
 /** A value as one parameter of a command, in quotes, with the two escapes that it may need. */
 export function quote(value: string): string {
   checkCharacters(value, 'a parameter');
@@ -110,8 +117,6 @@ class Tokenizer {
  * MANAGEMENT_INVALID for what it would refuse, change or take for more than one command.
  */
 export function parameters(line: string): Parameter[] {
-  checkCharacters(line, 'a command');
-  const bytes = Buffer.byteLength(line);
-  if (bytes > LONGEST_COMMAND_BYTES) throw invalid(`a command of ${bytes} bytes is too long`, `OpenVPN takes at most ${LONGEST_COMMAND_BYTES} bytes; the rest would run as a command of its own`);
+  checkLine(line, 'a command');
   return new Tokenizer().read(line);
 }

@@ -250,6 +250,14 @@ describe('ManagementClient.connect', () => {
     expect((await failure(ManagementClient.connect({ path: openvpn.path }))).code).toBe('MANAGEMENT_PASSWORD');
   });
 
+  it('does not send a password that would be a command', async () => {
+    const openvpn = await fake('ENTER PASSWORD:');
+    for (const password of ['pw\nsignal SIGTERM', 'nul\0', 'x'.repeat(1024)]) {
+      expect((await failure(ManagementClient.connect({ path: openvpn.path, password }))).code).toBe('MANAGEMENT_INVALID');
+    }
+    expect(openvpn.received).toEqual([]);
+  });
+
   it('does not take silence for a connection', async () => {
     const openvpn = await fake('');
     expect((await failure(ManagementClient.connect({ path: openvpn.path, connectTimeoutMs: 20 }))).code).toBe('MANAGEMENT_TIMEOUT');
