@@ -1,0 +1,54 @@
+/** How packets leave this host for an address; `none` if they don't. Equal texts: the same way. */
+export type Way = string;
+
+/** Ways by address, and by `default` the default routes. */
+export type Ways = ReadonlyMap<string, Way>;
+
+export const DEFAULT_ROUTES = 'default';
+
+interface IpLine {
+  readonly ifname?: string;
+  readonly flags?: readonly string[];
+  readonly dst?: string;
+  readonly gateway?: string;
+  readonly via?: { readonly host?: string };
+  readonly dev?: string;
+  readonly prefsrc?: string;
+  readonly metric?: number;
+  readonly nexthops?: readonly { readonly gateway?: string; readonly dev?: string }[];
+}
+
+/** What `ip -json -force -batch -` is asked for: the devices, the default routes, and how each address is reached. */
+export function questions(addresses: readonly string[]): string {
+  return ['link show', 'route show default', ...addresses.map((address) => `route get ${address}`)].map((line) => `${line}\n`).join('');
+}
+
+/** From its answers: one JSON array for each question that had an answer. Default routes through `own` devices don't count. */
+export function readWays(output: string, addresses: readonly string[], own: ReadonlySet<string>): Ways {
+  const items = output.split('\n').filter((line) => line.trim() !== '').flatMap((line) => JSON.parse(line) as readonly IpLine[]);
+  const carrier = new Map(items.flatMap(({ ifname, flags }) => (ifname === undefined ? [] : [[ifname, flags?.includes('UP') === true && flags.includes('LOWER_UP')] as const])));
+  const wayOf = ({ gateway, via, dev = '', prefsrc = '', metric = 0, nexthops }: IpLine): Way =>
+    [gateway ?? via?.host ?? '', dev, prefsrc, metric, carrier.get(dev) === false ? 'down' : 'up', nexthops === undefined ? '' : JSON.stringify(nexthops)].join(' ');
+  const found = new Map(items.flatMap((item) => (item.dst === undefined || item.dst === 'default' ? [] : [[canonical(item.dst), wayOf(item)] as const])));
+  const defaults = items.filter(({ dst, dev }) => dst === 'default' && dev !== 'lo' && !(dev !== undefined && own.has(dev))).map(wayOf);
+  return new Map([...addresses.map((address) => [address, found.get(canonical(address)) ?? 'none'] as const), [DEFAULT_ROUTES, defaults.sort().join('\n')]]);
+}
+
+/** What was known before and is otherwise now. */
+export function changedWays(before: Ways, now: Ways): ReadonlySet<string> {
+  return new Set([...now].filter(([address, way]) => before.has(address) && before.get(address) !== way).map(([address]) => address));
+}
+
+/** Whether a line of `ip -oneline monitor link route` is about something that is not ours. */
+export function isForeign(line: string, own: ReadonlySet<string>, ownProtocol: number): boolean {
+  const device = /^(?:Deleted )?\d+: ([^:@]+)/.exec(line)?.[1];
+  if (device !== undefined) return device !== 'lo' && !own.has(device);
+  if (new RegExp(` proto ${ownProtocol}( |$)`).test(line)) return false;
+  const devices = [...line.matchAll(/ dev (\S+)/g)].map(([, name = '']) => name);
+  return devices.length === 0 || devices.some((name) => name !== 'lo' && !own.has(name));
+}
+
+/** One text for all spellings of an IPv6 address. */
+function canonical(address: string): string {
+  return address.includes(':') && URL.canParse(`http://[${address}]`) ? new URL(`http://[${address}]`).hostname : address;
+}
