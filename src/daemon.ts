@@ -8,10 +8,12 @@ import { ControlServer } from './control/server.js';
 import { DaemonError } from './core/errors.js';
 import type { Step } from './core/join.js';
 import type { LogPort, Marks } from './core/ports.js';
+import { isOpening } from './core/state.js';
 import { createGate } from './gate/gate.js';
 import { createHandlers } from './handlers.js';
 import { systemClock } from './host/clock.js';
 import { StateFile } from './host/state-file.js';
+import { Urgency } from './host/urgency.js';
 import { logStep } from './log-step.js';
 import { tunnelStatus } from './status.js';
 import { TunnelSet } from './tunnel-set.js';
@@ -85,7 +87,11 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
       return reloaded;
     },
   };
-  tunnels.steps$.subscribe((step) => { logStep(step, log); });
+  const urgency = new Urgency();
+  tunnels.steps$.subscribe((step) => {
+    logStep(step, log);
+    urgency.set(step.tunnel, isOpening(step.after.state));
+  });
   await serveMetrics(settings, tunnels, undo);
   undo.push(() => gate.remove());
   undo.push(() => tunnels.end());

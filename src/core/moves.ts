@@ -89,8 +89,8 @@ export function released(tunnel: Tunnel, state: Dialing, packets: number, contex
 }
 
 export function opened(tunnel: Tunnel, connection: Connection, context: Context): Transition {
-  const state: Up = { at: 'up', since: context.now, connection, idle: { lastTrafficAt: context.now, nextCheckAt: Infinity } };
-  return { tunnel: { ...tunnel, state }, effects: [{ do: 'read-counters' }] };
+  const state: Up = { at: 'up', since: context.now, connection, idle: { lastTrafficAt: context.now, nextCheckAt: nextCheck(context) } };
+  return stay({ ...tunnel, state });
 }
 
 /** The link starts over by itself: packets are held until it is up again. */
@@ -133,11 +133,11 @@ export function pause(tunnel: Tunnel, { forMs, bypass }: CommandEvent & { comman
 
 // ——— going down ———
 
-/** Looks at a reading of the counters. */
+/** Looks at a reading of the counters. The first has nothing to be compared with, and counts as traffic: what woke the tunnel. */
 export function watch(tunnel: Tunnel, state: Up, packets: number, context: Context): Transition {
   const { now, policy } = context;
   if (!Number.isFinite(policy.idleMs)) return stay(tunnel);
-  const quiet = (state.idle.packets ?? packets) === packets;
+  const quiet = state.idle.packets === packets;
   const lastTrafficAt = quiet ? state.idle.lastTrafficAt : now;
   const endsAt = Math.max(lastTrafficAt + policy.idleMs, state.since + policy.minUpMs);
   if (quiet && now >= endsAt) return close(tunnel, state.connection, 'idle', context);

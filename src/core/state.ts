@@ -124,3 +124,8 @@ export function gateOf(state: State): Gate {
       return state.bypass ? 'bypass' : 'reject';
   }
 }
+
+/** Held packets are on their way, and the gate opens behind them. */
+export function isOpening(state: State): boolean {
+  return state.at === 'dialing' && state.phase !== 'connecting';
+}

@@ -113,7 +113,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
   },
   'dialing/opening': {
     'network': 'dialing/connecting: hold, gate hold, catch-first on, expect-gate open, redial',
-    'opened': 'up: read-counters',
+    'opened': 'up',
     'link-reconnecting': 'dialing/connecting: hold, gate hold, catch-first on, expect-gate open',
     'link-down': 'backoff: gate reject, answer, catch-first off',
     'link-down, failed': 'backoff: gate reject, answer, catch-first off',
@@ -264,9 +264,9 @@ describe('what the machine remembers', () => {
     expect(run(tunnelIn(quiet), events['no traffic']).state).toMatchObject({ idle: { nextCheckAt: now + 100, lastTrafficAt: now - 7900 } });
   });
 
-  it('takes the first reading as the base, not as traffic', () => {
-    const fresh: State = { ...states.up, idle: { lastTrafficAt: now - 10, nextCheckAt: Infinity } };
-    expect(run(tunnelIn(fresh), events.traffic).state).toMatchObject({ idle: { lastTrafficAt: now - 10, packets: 8 } });
+  it('takes the first reading as traffic: it is that of the wake', () => {
+    const fresh: State = { ...states.up, idle: { lastTrafficAt: now - 375, nextCheckAt: Infinity } };
+    expect(run(tunnelIn(fresh), events.traffic).state).toMatchObject({ idle: { lastTrafficAt: now, packets: 8 } });
   });
 
   it('tells the packet that came while going down as what woke next', () => {

@@ -1,0 +1,26 @@
+import { getPriority, setPriority } from 'node:os';
+
+/** As urgent as a process may be without being a real-time one (nice(2)). */
+const URGENT = -20;
+
+/**
+ * Raises the priority of the thread that gives the verdicts while some tunnel opens: a packet that waits for its verdict
+ * when the gate opens is overtaken by those behind it. Without CAP_SYS_NICE nothing changes.
+ */
+export class Urgency {
+  readonly #usual = getPriority();
+  readonly #holders = new Set<string>();
+
+  set(holder: string, urgent: boolean): void {
+    const before = this.#holders.size > 0;
+    if (urgent) this.#holders.add(holder);
+    else this.#holders.delete(holder);
+    const after = this.#holders.size > 0;
+    if (before === after) return;
+    try {
+      setPriority(after ? URGENT : this.#usual);
+    } catch {
+      // not permitted: a wish, no need
+    }
+  }
+}
