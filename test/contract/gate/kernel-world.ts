@@ -1,0 +1,16 @@
+import { createGate, type Backend } from '../../../src/gate/gate.js';
+import type { World } from './contract.js';
+import { marks, RouterLab } from './router-lab.js';
+
+/** A real gate on the router of a lab of its own. */
+export async function kernelWorld(backend: Backend): Promise<World> {
+  const lab = await RouterLab.create();
+  return {
+    gate: createGate({ backend, marks, exec: { prefix: ['ip', 'netns', 'exec', lab.router.name] } }),
+    where: (from, to) => lab.where(from, { to }),
+    connect: async (from, to) => ((await lab.fate(from, { to, kind: 'tcp', timeout: 0.3 }, 0)).outcome === 'ECONNREFUSED' ? 'refused' : 'silence'),
+    linkUp: ({ device, protect }) => lab.linkUp(device, protect),
+    linkDown: ({ device }) => lab.linkDown(device),
+    dispose: () => lab.dispose(),
+  };
+}
