@@ -11,7 +11,7 @@ case "$user $password" in
   'joe right') exit 0 ;;
   "sally SCRV1:$(base64_of right):$(base64_of 123456)") exit 0 ;;
   'crv right')
-    printf 'CRV1:R,E:state1:%s:Enter: the code' "$(base64_of crv)" >"$auth_failed_reason_file"
+    printf 'CRV1:R,E:state1:%s:Enter: the code' "$(base64_of crv)" >"${auth_failed_reason_file:?}"
     exit 1
     ;;
   'crv CRV1::state1::8675309') exit 0 ;;

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Every shell script of the repository, found by its first line. Without shellcheck it says so and goes on.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if ! command -v shellcheck >/dev/null; then
+  echo "lint: shellcheck is not installed; shell scripts are not looked at" >&2
+  exit 0
+fi
+mapfile -t scripts < <(git grep -lE --untracked '^#! ?/(usr/bin/env (ba)?sh|bin/(ba)?sh)' | xargs awk 'FNR == 1 && /^#!.*sh( |$)/ { print FILENAME }')
+# OpenWrt's own first line: an sh that has run /lib/functions.sh
+mapfile -t openwrt < <(git grep -l --untracked '^#!/bin/sh /etc/rc.common' || true)
+shellcheck "${scripts[@]}"
+((${#openwrt[@]} == 0)) || shellcheck --shell=dash --exclude=SC2034 "${openwrt[@]}" # USE_PROCD, START: read by rc.common
