@@ -42,8 +42,17 @@ class Undo {
     this.#steps.push(step);
   }
 
+  /** All of them, also when one fails; then rejects with what failed first. */
   async run(): Promise<void> {
-    for (const step of this.#steps.splice(0).reverse()) await step();
+    const failed: unknown[] = [];
+    for (const step of this.#steps.splice(0).reverse()) {
+      try {
+        await step();
+      } catch (error) {
+        failed.push(error);
+      }
+    }
+    if (failed.length > 0) throw failed[0];
   }
 }
 
@@ -56,7 +65,8 @@ export async function createDaemon(settings: Settings, log: LogPort, { load }: D
   try {
     return await assemble(settings, log, load, undo);
   } catch (error) {
-    await undo.run();
+    // What went wrong first is told; that it also hinders the clean-up is no news.
+    await undo.run().catch(() => undefined);
     throw error;
   }
 }

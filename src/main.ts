@@ -8,21 +8,39 @@ export async function runDaemon(configFile: string): Promise<void> {
   const load = (): ReturnType<typeof loadConfiguration> => loadConfiguration(configFile);
   const settings = await load();
   const log = createLogger(settings.log);
-  const signalled = nextSignal(['SIGTERM', 'SIGINT']);
-  const daemon = await createDaemon(settings, log, { load });
-  process.on('SIGHUP', () => {
-    daemon.reload().catch((error: unknown) => { log.error({ event: 'daemon.reload_failed' }, messageOf(error)); });
-  });
-  // A command that was started to bring a link up says that it has.
-  process.on('SIGUSR1', () => { daemon.signalReady(); });
-  const signal = await signalled;
-  log.info({ event: 'daemon.stopping', signal }, `${signal}: stopping`);
-  await daemon.stop();
+  const signals = new Signals();
+  try {
+    const daemon = await createDaemon(settings, log, { load });
+    signals.on('SIGHUP', () => {
+      daemon.reload().catch((error: unknown) => { log.error({ event: 'daemon.reload_failed' }, messageOf(error)); });
+    });
+    // A command that was started to bring a link up says that it has.
+    signals.on('SIGUSR1', () => { daemon.signalReady(); });
+    const signal = await signals.end;
+    log.info({ event: 'daemon.stopping', signal }, `${signal}: stopping`);
+    await daemon.stop();
+  } finally {
+    signals.release();
+  }
 }
 
-/** Signals that come while it already stops are left to the first. */
-function nextSignal(signals: readonly NodeJS.Signals[]): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    for (const signal of signals) process.on(signal, () => { resolve(signal); });
-  });
+/** The signals of this process: until `release` those that end it wait their turn, also during the start and the end. */
+class Signals {
+  readonly end: Promise<NodeJS.Signals>;
+  readonly #listeners: [NodeJS.Signals, () => void][] = [];
+
+  constructor() {
+    this.end = new Promise((resolve) => {
+      for (const signal of ['SIGTERM', 'SIGINT'] as const) this.on(signal, () => { resolve(signal); });
+    });
+  }
+
+  on(signal: NodeJS.Signals, listener: () => void): void {
+    this.#listeners.push([signal, listener]);
+    process.on(signal, listener);
+  }
+
+  release(): void {
+    for (const [signal, listener] of this.#listeners) process.off(signal, listener);
+  }
 }
