@@ -2,15 +2,18 @@ import { loadConfiguration } from './config/load.js';
 import { messageOf } from './core/errors.js';
 import { createDaemon } from './daemon.js';
 import { createLogger } from './host/log.js';
+import { ServiceManager } from './host/systemd.js';
 
 /** Runs the daemon in the foreground until SIGTERM or SIGINT; SIGHUP reloads. Resolves after a clean end, rejects with a DaemonError if it can't start. */
 export async function runDaemon(configFile: string): Promise<void> {
   const load = (): ReturnType<typeof loadConfiguration> => loadConfiguration(configFile);
   const settings = await load();
   const log = createLogger(settings.log);
+  const manager = ServiceManager.of(process.env, log);
   const signals = new Signals();
   try {
     const daemon = await createDaemon(settings, log, { load });
+    await manager.ready();
     signals.on('SIGHUP', () => {
       daemon.reload().catch((error: unknown) => { log.error({ event: 'daemon.reload_failed' }, messageOf(error)); });
     });
@@ -18,6 +21,7 @@ export async function runDaemon(configFile: string): Promise<void> {
     signals.on('SIGUSR1', () => { daemon.signalReady(); });
     const signal = await signals.end;
     log.info({ event: 'daemon.stopping', signal }, `${signal}: stopping`);
+    await manager.stopping();
     await daemon.stop();
   } finally {
     signals.release();
