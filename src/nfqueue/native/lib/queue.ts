@@ -72,7 +72,7 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
 
   /**
    * Binds a queue. Rejects with NfQueueError: EPERM (a capability is missing), EBUSY (another process has it; `owner`),
-   * EOPNOTSUPP (a flag that the kernel does not know), ERR_INVALID_ARGUMENT.
+   * ENOTSUP (a flag that the kernel does not know), ERR_INVALID_ARGUMENT.
    */
   static async open(options: OpenOptions): Promise<NfQueue> {
     const settings = resolveOptions(options);
