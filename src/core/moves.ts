@@ -169,11 +169,10 @@ export function stopLink(tunnel: Tunnel, state: Draining, context: Context): Tra
   return { tunnel: { ...tunnel, state: { ...state, phase: 'stopping', since: context.now } }, effects: [{ do: 'stop-link' }] };
 }
 
-/** The link has ended, as it should. */
+/** The link has ended, as it should. The gate is closed again in case that closing it failed. */
 export function gone(tunnel: Tunnel, state: Draining, context: Context): Transition {
-  const caught: Effect = { do: 'catch-first', on: false };
-  const down: Effect[] = state.phase === 'closing' ? [...HOLD, caught] : [caught];
-  return state.redial ? after(down, dial(tunnel, 0, state.redial, context)) : { tunnel: { ...tunnel, state: idle(context, 0) }, effects: down };
+  const trap: readonly Effect[] = [...HOLD, { do: 'catch-first', on: false }];
+  return after(trap, state.redial ? dial(tunnel, 0, state.redial, context) : stay({ ...tunnel, state: idle(context, 0) }));
 }
 
 // ——— what is remembered ———

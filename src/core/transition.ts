@@ -55,8 +55,6 @@ function fromIdle(tunnel: Tunnel, state: Idle, event: TunnelEvent, context: Cont
       return asks(event, 'up') ? move.dial(tunnel, state.failures, { at: context.now }, context) : stay(tunnel);
     case 'link-up': // by itself: OpenVPN runs elsewhere, and somebody else released its hold
       return move.adopt(tunnel, event, context);
-    case 'done': // the link ended while the gate closed; what was held meanwhile still wants it
-      return event.held > 0 ? move.wake(tunnel, state, { at: context.now }, context) : stay(tunnel);
     case 'effect-failed': // the trap is not set: try again later, or it would never fire
       return event.effect === 'gate' ? move.refuse(tunnel, state.failures, { code: 'firewall', detail: event.detail }, [{ do: 'answer' }], context) : stay(tunnel);
     case 'network':

@@ -1,0 +1,214 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import type { Effect, TunnelEvent } from '../../../src/core/events.js';
+import type { Policy } from '../../../src/core/policy.js';
+import { startingTunnel, type Tunnel } from '../../../src/core/state.js';
+import { deadlineOf, transition } from '../../../src/core/transition.js';
+
+const policy: Policy = { idleMs: 3000, holdTimeoutMs: 10_000, lingerMs: 200, backoffStartMs: 2000, backoffMaxMs: 60_000, minUpMs: 0, wakesPerHour: 20 };
+const packet = { protocol: 'udp', source: '10.77.1.2', destination: '10.99.0.1' };
+const link = { device: 'ovpn-a', addresses: {} };
+
+/**
+ * What is around the machine, as far as packets are concerned: it carries effects out, or fails to, and brings back
+ * what comes of them, in its own time. `step` of the test decides what happens next.
+ */
+class World {
+  tunnel: Tunnel = startingTunnel(0);
+  now = 0;
+  /** Packets without a verdict. */
+  held = 0;
+  answered = 0;
+  released = 0;
+  /** Effects that wait for their turn, list by list. */
+  readonly lists: Effect[][] = [];
+  readonly events: TunnelEvent[] = [];
+  mode: 'hold' | 'release' | 'accept' | 'answer' = 'hold';
+  gate: 'hold' | 'open' | 'reject' | 'bypass' = 'hold';
+  link: 'down' | 'dialing' | 'up' | 'ending' = 'down';
+
+  tell(event: TunnelEvent): void {
+    this.now += 1;
+    const { tunnel, effects } = transition(this.tunnel, event, { now: this.now, policy, random: 0.5 });
+    this.tunnel = tunnel;
+    if (effects.length > 0) this.lists.push([...effects]);
+  }
+
+  /** A packet to `protect`. What the gate does not take goes on to the guard. */
+  packet(): void {
+    if (this.gate === 'hold') this.queued();
+    // open: into the tunnel, or dropped by the guard where there is none; reject: answered; bypass: as the user said
+  }
+
+  /** One effect, or `fails`. */
+  carryOut(fails: boolean): void {
+    const [list] = this.lists;
+    const effect = list?.shift();
+    if (list?.length === 0) this.lists.shift();
+    if (!effect) return;
+    if (fails && ['gate', 'catch-first', 'release-local', 'keep-addresses', 'read-counters'].includes(effect.do)) {
+      if (list && list.length > 0) this.lists.shift();
+      this.events.push({ type: 'effect-failed', effect: effect.do, detail: 'no' });
+      return;
+    }
+    this.perform(effect);
+  }
+
+  /** The next event that the world has ready. */
+  deliver(): void {
+    const event = this.events.shift();
+    if (event) this.tell(event);
+  }
+
+  /** The link gets on: up, lost, refused. */
+  linkMoves(how: 'well' | 'badly' | 'refused'): void {
+    if (this.link === 'dialing' && how === 'well') {
+      this.link = 'up';
+      this.events.push({ type: 'link-up', ...link });
+    } else if (this.link === 'dialing') {
+      this.link = 'down';
+      this.events.push({ type: 'link-down', reason: 'exit', failure: how === 'refused' ? { code: 'auth', detail: 'refused' } : { code: 'exit', detail: 'ended' } });
+    } else if (this.link === 'up' && how === 'badly') {
+      this.link = 'dialing';
+      this.events.push({ type: 'link-reconnecting', reason: 'ping-restart' });
+    } else if (this.link === 'up' && how === 'refused') {
+      this.link = 'down';
+      this.events.push({ type: 'link-down', reason: 'inactive' });
+    } else if (this.link === 'ending') {
+      this.link = 'down';
+      this.events.push({ type: 'link-down', reason: 'SIGTERM' });
+    }
+  }
+
+  /** The queue gives some verdicts. */
+  queueMoves(): void {
+    if (this.mode !== 'release') return;
+    this.released += this.held;
+    this.held = 0;
+    this.mode = 'accept';
+    this.events.push({ type: 'released', packets: 1 });
+  }
+
+  clock(): void {
+    const at = deadlineOf(this.tunnel.state, policy);
+    if (at === undefined) return;
+    this.now = Math.max(this.now, at);
+    this.tell({ type: 'clock' });
+  }
+
+  private queued(): void {
+    if (this.mode === 'accept') this.released += 1;
+    else if (this.mode === 'answer') this.answered += 1;
+    else {
+      this.held += 1;
+      this.events.push({ type: 'packets-held', count: 1, first: packet });
+    }
+  }
+
+  private perform(effect: Effect): void {
+    switch (effect.do) {
+      case 'dial':
+        if (this.link === 'down' || this.link === 'ending') this.link = 'dialing';
+        break;
+      case 'redial':
+        if (this.link === 'up') {
+          this.link = 'dialing';
+          this.events.push({ type: 'link-reconnecting', reason: 'SIGUSR1' });
+        }
+        break;
+      case 'stop-link':
+        if (this.link === 'down') this.events.push({ type: 'link-down', reason: 'stopped' });
+        else this.link = 'ending';
+        break;
+      case 'hold':
+        this.mode = 'hold';
+        break;
+      case 'release':
+        this.mode = 'release';
+        break;
+      case 'release-local':
+        break;
+      case 'answer':
+        this.answered += this.held;
+        this.held = 0;
+        this.mode = 'answer';
+        break;
+      case 'gate':
+        this.gate = effect.gate;
+        break;
+      case 'report':
+        this.events.push({ type: 'done', what: effect.what, held: this.held });
+        break;
+      case 'read-counters':
+        this.events.push({ type: 'traffic', packets: 7 });
+        break;
+      case 'catch-first':
+      case 'expect-gate':
+      case 'keep-addresses':
+        break;
+    }
+  }
+}
+
+type Step = (world: World) => void;
+
+const steps = fc.oneof(
+  { weight: 4, arbitrary: fc.constant<Step>((world) => { world.packet(); }) },
+  { weight: 8, arbitrary: fc.constant<Step>((world) => { world.carryOut(false); }) },
+  { weight: 3, arbitrary: fc.constant<Step>((world) => { world.carryOut(true); }) },
+  { weight: 8, arbitrary: fc.constant<Step>((world) => { world.deliver(); }) },
+  { weight: 4, arbitrary: fc.constantFrom('well' as const, 'well' as const, 'badly' as const, 'refused' as const).map((how): Step => (world) => { world.linkMoves(how); }) },
+  { weight: 3, arbitrary: fc.constant<Step>((world) => { world.queueMoves(); }) },
+  { weight: 4, arbitrary: fc.constant<Step>((world) => { world.clock(); }) },
+  { weight: 1, arbitrary: fc.constantFrom<TunnelEvent>({ type: 'command', command: 'up' }, { type: 'command', command: 'down' }, { type: 'command', command: 'resume' }, { type: 'command', command: 'pause', bypass: false, forMs: 5000 }, { type: 'network', what: 'changed' }).map((event): Step => (world) => { world.tell(event); }) },
+);
+
+/** Lets everything come to rest: the link gets on as `how` says, time passes, and of the effects only the `failing`th fails. */
+function settle(world: World, how: 'well' | 'badly', failing = Infinity): void {
+  let effects = 0;
+  for (let turn = 0; turn < 60; turn++) {
+    while (world.lists.length > 0 || world.events.length > 0) {
+      if (world.lists.length > 0) world.carryOut(effects++ === failing);
+      world.deliver();
+    }
+    world.queueMoves();
+    if (world.link === 'dialing' || world.link === 'ending') world.linkMoves(how);
+    // Time passes for a while, and then only as long as somebody waits.
+    else if ((turn < 30 || world.held > 0) && world.events.length === 0) world.clock();
+  }
+}
+
+describe.each(['well', 'badly'] as const)('whatever happened, when the link then goes %s', (how) => {
+  it('no held packet stays without an answer', () => {
+    fc.assert(fc.property(fc.array(steps, { maxLength: 120 }), fc.nat(25), (sequence, failing) => {
+      const world = new World();
+      for (const step of sequence) step(world);
+      settle(world, how, failing);
+      expect({ held: world.held, lists: world.lists.length, events: world.events.length }).toEqual({ held: 0, lists: 0, events: 0 });
+    }), { numRuns: 1500 });
+  });
+
+  it('the gate is where the state says it is', () => {
+    fc.assert(fc.property(fc.array(steps, { maxLength: 120 }), fc.nat(25), (sequence, failing) => {
+      const world = new World();
+      for (const step of sequence) step(world);
+      settle(world, how, failing);
+      const { at } = world.tunnel.state;
+      if (at === 'up') expect(world).toMatchObject({ gate: 'open', mode: 'accept' });
+      if (at === 'idle') expect(world).toMatchObject({ gate: 'hold', mode: 'hold' });
+    }), { numRuns: 1500 });
+  });
+
+  it('the next packet wakes, or is refused, but is not left alone', () => {
+    fc.assert(fc.property(fc.array(steps, { maxLength: 120 }), fc.nat(25), (sequence, failing) => {
+      const world = new World();
+      for (const step of sequence) step(world);
+      settle(world, how, failing);
+      const before = { gate: world.gate, answers: world.released + world.answered };
+      world.packet();
+      settle(world, how);
+      expect(world.held).toBe(0);
+      if (before.gate === 'hold') expect(world.released + world.answered).toBeGreaterThan(before.answers);
+    }), { numRuns: 1500 });
+  });
+});
