@@ -7,7 +7,7 @@ import type { Handlers } from './control/api.js';
 import { ControlServer } from './control/server.js';
 import { DaemonError } from './core/errors.js';
 import type { Step } from './core/join.js';
-import type { LogPort, Marks } from './core/ports.js';
+import type { GatePort, LogPort, Marks } from './core/ports.js';
 import { isOpening } from './core/state.js';
 import { createGate } from './gate/gate.js';
 import { createHandlers } from './handlers.js';
@@ -103,7 +103,7 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
     urgency.set(step.tunnel, isOpening(step.after.state));
   });
   await serveMetrics(settings, tunnels, undo);
-  undo.push(() => gate.remove());
+  undo.push(() => (settings.onStop === 'flush' ? gate.remove() : holdAll(tunnels, gate)));
   undo.push(() => tunnels.end());
   await tunnels.start();
   await pauseAgain(stateFile, handlers, tunnels);
@@ -117,14 +117,19 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
     },
     stop: async () => {
       await undo.run();
-      log.info({ event: 'daemon.stopped' }, 'stopped, and everything removed');
+      log.info({ event: 'daemon.stopped', onStop: settings.onStop }, settings.onStop === 'flush' ? 'stopped, and everything removed' : 'stopped; nothing gets to the protected prefixes until the next start, or `flush`');
     },
   };
 }
 
+/** With nobody to listen, what is held is dropped by the kernel. */
+async function holdAll(tunnels: TunnelSet, gate: GatePort): Promise<void> {
+  for (const { settings } of tunnels) await gate.set(settings.name, 'hold');
+}
+
 /** The new settings, if they differ only in what a reload can change. */
 function sameBut(settings: Settings, next: Settings): Settings {
-  const fixed = (['control', 'gate', 'mark', 'stateFile', 'metrics', 'log'] as const).filter((key) => JSON.stringify(settings[key]) !== JSON.stringify(next[key]));
+  const fixed = (['control', 'gate', 'mark', 'stateFile', 'onStop', 'metrics', 'log'] as const).filter((key) => JSON.stringify(settings[key]) !== JSON.stringify(next[key]));
   if (fixed.length > 0) throw new DaemonError('CONFIG_INVALID', `${fixed.map((key) => `\`${key}\``).join(', ')} can't change while the daemon runs`, { hint: 'restart the daemon' });
   return next;
 }

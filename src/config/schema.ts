@@ -104,6 +104,7 @@ export const schema = z.strictObject({
   gate: z.enum(['auto', 'iptables']).default('auto').describe('The firewall that is used'),
   mark: markMask.default(DEFAULT_MARK),
   stateFile: z.string().min(1).default('/var/lib/openvpn-ondemand/state.json').describe('Where `pause --persist` is kept across restarts'),
+  onStop: z.enum(['flush', 'keep']).default('flush').describe('What a stopped daemon leaves: flush nothing, protected traffic then goes as if it had never been there; keep the guard, protected traffic is dropped until the next start'),
   metrics: metrics.optional(),
   log: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info').describe('The least severe level that is logged'),
   tunnels: z
