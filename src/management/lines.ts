@@ -45,7 +45,6 @@ class WholeLines extends Transform {
       this.#hold(input.subarray(0, at));
       this.push(Buffer.concat([this.rest, input.subarray(at, at + 1)]));
       this.#heldBytes = 0;
-      this.#promptPossible = false;
       input = input.subarray(at + 1);
     }
     this.#hold(input);

@@ -158,6 +158,17 @@ describe('Authenticator', () => {
     expect(await scene.say(need, 'answered')).toHaveLength(2);
   });
 
+  it('does not doubt a password that was accepted, when only its code is stale at a reconnect', async () => {
+    const code = new Source('111111');
+    const scene = await Scene.set({ ...login(new Source('pw')), code });
+    const need = ">PASSWORD:Need 'Auth' username/password SC:0,PIN\r\n";
+    await scene.say(need, 'answered');
+    scene.openvpn.say('>STATE:1,CONNECTED,SUCCESS,10.8.0.2,,,,\r\n>STATE:1,RECONNECTING,ping-restart,,,,,\r\n');
+    await scene.say(REFUSED, 'refused');
+    code.value = '222222';
+    expect(await scene.say(need, 'answered')).toHaveLength(2);
+  });
+
   it('never gives a refused code again, whatever a person asks for', async () => {
     const scene = await Scene.set({ ...login(new Source('pw')), code: new Source('111111') });
     const need = ">PASSWORD:Need 'Auth' username/password SC:0,PIN\r\n";

@@ -147,13 +147,21 @@ describe('ManagementClient.command', () => {
 
   it('is not put out of step where OpenVPN refuses the first line and runs the others as commands', async () => {
     const { openvpn, client } = await pair();
-    openvpn.answers
-      .set('pk-sig', 'ERROR: The pk-sig command is not currently available\r\n')
-      .set('QUJD', "ERROR: unknown command [QUJD], enter 'help' for more options\r\n")
-      .set('END', "ERROR: unknown command [END], enter 'help' for more options\r\n")
-      .set('pid', 'SUCCESS: pid=1\r\n');
+    openvpn.answers.set('pk-sig', 'ERROR: The pk-sig command is not currently available\r\n');
     expect((await failure(client.command('pk-sig', { body: ['QUJD'] }))).code).toBe('MANAGEMENT_REFUSED');
-    expect(await client.command('pid')).toEqual(['SUCCESS: pid=1']);
+    const next = client.command('verb');
+    await openvpn.heard(4);
+    openvpn.say("ERROR: unknown command, enter 'help' for more options\r\n".repeat(2) + 'SUCCESS: verb=3\r\n');
+    expect(await next).toEqual(['SUCCESS: verb=3']);
+    // After the next reply nothing is left of it: an unknown command is refused as ever.
+    openvpn.answers.set('nonsense', "ERROR: unknown command, enter 'help' for more options\r\n");
+    expect((await failure(client.command('nonsense'))).code).toBe('MANAGEMENT_REFUSED');
+  });
+
+  it('does not take a line of a list for an ERROR', async () => {
+    const { openvpn, client } = await pair();
+    openvpn.answers.set('status', 'OpenVPN CLIENT LIST\r\nERROR: common name,10.0.0.1:1\r\nSUCCESS: another,10.0.0.2:1\r\nEND,10.0.0.3:1\r\nEND\r\n');
+    expect(await client.command('status')).toEqual(['OpenVPN CLIENT LIST', 'ERROR: common name,10.0.0.1:1', 'SUCCESS: another,10.0.0.2:1', 'END,10.0.0.3:1']);
   });
 
   it('knows a command that it has never heard of by its first line', async () => {

@@ -105,6 +105,18 @@ describe('HoldPolicy', () => {
     expect(releases()).toBe(1);
   });
 
+  it('does not begin to wait anew for a hold that is said again', async () => {
+    const { openvpn, policy, clock, said, releases } = await holding();
+    openvpn.answers.set('hold release', RELEASED);
+    policy.want();
+    await said(HOLD(4));
+    clock.advance(3000);
+    await said(HOLD(4));
+    clock.advance(1000);
+    await said('');
+    expect(releases()).toBe(1);
+  });
+
   it('stops to answer when no dial is wanted any more', async () => {
     const { openvpn, policy, clock, said, releases } = await holding();
     openvpn.answers.set('hold release', RELEASED);
