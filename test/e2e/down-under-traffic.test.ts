@@ -1,0 +1,53 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { watchUnderlay } from '../lab/capture.js';
+import { Daemon } from '../lab/daemon.js';
+import { Lab, serviceAddress } from '../lab/lab.js';
+import type { Received, Sent } from '../lab/probe.js';
+import { Program } from '../lab/program.js';
+import { sleep } from '../lab/wait.js';
+
+const rate = 200;
+const downs = 20;
+/** More than can be sent in the time of the test. */
+const most = rate * 60;
+
+describe('`down` while packets flow', () => {
+  let lab: Lab;
+
+  beforeAll(async () => {
+    lab = await Lab.open();
+  });
+
+  afterAll(() => lab.close());
+
+  /** A flow that goes on until the result is called, with what was sent and what arrived. */
+  async function flow(from: 'lan' | 'router', port: number): Promise<() => Promise<{ sent: Sent; received: Received }>> {
+    const receiver = await lab.probes.service.receive(lab.folder, port, most);
+    const args = ['send', serviceAddress.ipv4, port, most, rate, 64].map(String);
+    const sender = Program.start(lab.probes[from].binary, args, { netns: lab.topology[from], folder: lab.folder, label: `send-${from}` });
+    return async () => {
+      await sender.stop('SIGTERM');
+      return { sent: JSON.parse(sender.stdout) as Sent, received: await receiver() };
+    };
+  }
+
+  it(`${downs} times under ${rate} packets/s, forwarded and local: none is lost, none out of order, none in clear`, async () => {
+    const daemon = await Daemon.start(lab);
+    const leaks = await watchUnderlay(lab.topology, 'leaks');
+    const flows = [await flow('lan', 9100), await flow('router', 9101)];
+    for (let round = 0; round < downs; round++) {
+      await daemon.reaches('up');
+      await sleep(50);
+      await daemon.down();
+    }
+    await daemon.reaches('up');
+    for (const end of flows) {
+      const { sent, received } = await end();
+      expect(sent).toMatchObject({ ok: true, failed: 0 });
+      expect(sent.sent).toBeGreaterThan(downs * 0.1 * rate);
+      expect(received).toMatchObject({ received: sent.sent, outOfOrder: 0, duplicates: 0 });
+    }
+    expect((await daemon.status()).counters).toMatchObject({ wakes: downs + 1, dropped: 0, rejected: 0, dialFailures: 0 });
+    expect((await leaks.stop()).packets).toEqual([]);
+  }, 60_000);
+});
