@@ -36,3 +36,26 @@ export function addressesThatCame(before: readonly string[], now: readonly strin
 export function hasDevice(device: string): boolean {
   return readFileSync('/proc/self/net/dev', 'utf8').split('\n').some((line) => line.trimStart().startsWith(`${device}:`));
 }
+
+/** IFA_F_TENTATIVE of linux/if_addr.h. */
+const TENTATIVE = 0x40;
+
+/**
+ * Whether an IPv6 address of the device can't be used yet: also where no duplicate can be, as on a tun device, the
+ * kernel finds that out in a work queue, and until then MASQUERADE takes an address of another device.
+ */
+export function hasTentativeAddress(device: string, inet6 = readInet6()): boolean {
+  return inet6.split('\n').some((line) => {
+    const [, , , , flags = '', name] = line.trim().split(/\s+/);
+    return name === device && (Number.parseInt(flags, 16) & TENTATIVE) !== 0;
+  });
+}
+
+/** proc(5): address, device number, prefix length, scope, flags, device name; the file is not there without IPv6. */
+function readInet6(): string {
+  try {
+    return readFileSync('/proc/self/net/if_inet6', 'utf8');
+  } catch {
+    return '';
+  }
+}

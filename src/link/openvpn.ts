@@ -4,9 +4,10 @@ import { Subject, type Subscription } from 'rxjs';
 import type { LinkEvent } from '../core/events.js';
 import { DaemonError, messageOf } from '../core/errors.js';
 import type { ClockPort, LinkPort, LogPort } from '../core/ports.js';
-import type { LinkFailure } from '../core/words.js';
+import type { Connection, LinkFailure } from '../core/words.js';
 import { openvpnArguments, routeLines, type OpenvpnOptions } from './arguments.js';
 import { readClientConfig, writeClientConfig, type ClientConfig } from './client-config.js';
+import { hasTentativeAddress } from './device.js';
 import { assertProgram } from './program.js';
 import { Resolver } from './resolve.js';
 import { Session, type SessionEvent } from './session.js';
@@ -25,6 +26,9 @@ type Phase =
 
 /** Between the two SIGTERMs: the notice to the server is on its way. */
 const NOTIFY_MS = 50;
+
+/** In milliseconds; where duplicates can be (tap), the kernel takes a second, and waiting for it would be worse. */
+const MAX_TENTATIVE_MS = 100;
 
 /** An OpenVPN that this daemon starts, releases from hold, and ends (or lets wait in hold: warm). */
 export class OpenvpnLink implements LinkPort {
@@ -208,7 +212,7 @@ export class OpenvpnLink implements LinkPort {
       case 'connected':
         if (this.#phase.at !== 'dialing' && this.#phase.at !== 'connected') break;
         this.#phase = { at: 'connected', session };
-        this.#events$.next({ type: 'link-up', ...event.connection });
+        this.#announce(event.connection, MAX_TENTATIVE_MS);
         break;
       case 'reconnecting':
         if (this.#phase.at !== 'connected' && this.#phase.at !== 'dialing') break;
@@ -227,6 +231,18 @@ export class OpenvpnLink implements LinkPort {
         this.#ended(event);
         break;
     }
+  }
+
+  /** The link is up when its addresses can be used. */
+  #announce(connection: Connection, patienceMs: number): void {
+    if (connection.addresses.ipv6 === undefined || patienceMs === 0 || !hasTentativeAddress(connection.device)) {
+      this.#events$.next({ type: 'link-up', ...connection });
+      return;
+    }
+    this.#timer?.unsubscribe();
+    this.#timer = this.#clock.at(this.#clock.now() + 1).subscribe(() => {
+      if (this.#phase.at === 'connected') this.#announce(connection, patienceMs - 1);
+    });
   }
 
   #held(session: Session, waitSeconds: number): void {
