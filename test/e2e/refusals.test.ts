@@ -162,7 +162,8 @@ describe('a clean end', () => {
     // While it dials, `up` is still waiting when the daemon ends.
     const up = state === 'idle' ? undefined : daemon.up().catch(() => undefined);
     await daemon.reaches(state);
-    expect(await daemon.program.stop(signal)).toEqual({ code: 0, signal: null });
+    const exit = await daemon.program.stop(signal);
+    expect({ exit, said: daemon.program.stderr }).toEqual({ exit: { code: 0, signal: null }, said: expect.stringContaining('daemon.stopped') });
     await up;
     expect(changes(untouched, await networkState(lab.topology.router))).toEqual([]);
     expect(await daemon.openvpnPids()).toEqual([]);

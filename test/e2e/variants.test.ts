@@ -3,7 +3,6 @@ import { watchUnderlay } from '../lab/capture.js';
 import { Daemon, type DaemonOptions } from '../lab/daemon.js';
 import { Lab, serviceAddress, servicePort } from '../lab/lab.js';
 import type { ServerOptions } from '../lab/openvpn-server.js';
-import { until } from '../lab/wait.js';
 
 interface Variant {
   readonly title: string;
@@ -42,18 +41,6 @@ describe('variants', () => {
     expect((await leaks.stop()).packets).toEqual([]);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(await daemon.openvpnPids()).toEqual([]);
-  });
-
-  it('idle by OpenVPN\'s own --inactive: ends by itself, wakes again', async () => {
-    lab = await Lab.open();
-    const daemon = await Daemon.start(lab, { tunnel: { idle: { after: '2s', by: 'openvpn' } } });
-    const leaks = await watchUnderlay(lab.topology, 'leaks');
-    for (const family of ['ipv4', 'ipv6'] as const) {
-      expect(await lab.probes.lan.connect(serviceAddress[family], servicePort)).toMatchObject({ ok: true, retransmits: 0 });
-      await until('the device is gone', () => !daemon.hasDevice(), { timeoutMs: 10_000, everyMs: 20 });
-      await daemon.reaches('idle');
-    }
-    expect((await leaks.stop()).packets).toEqual([]);
   });
 
   it('no server: held packets are answered with an error, and a later one wakes again', async () => {
