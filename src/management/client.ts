@@ -31,6 +31,8 @@ export interface ClientOptions {
 }
 
 const DEFAULT_TIMEOUT_MS = 5000;
+/** After this long a second prompt is the answer to our password. */
+const REFUSAL_MS = 400;
 
 /**
  * One connection to OpenVPN's management interface. Everything that begins with `>` is an event; a command's reply is
@@ -45,6 +47,7 @@ export class ManagementClient extends CommandSet {
   readonly #exchange: Exchange;
   readonly #events = new EventBuffer();
   readonly #questions = new QuestionTracker();
+  readonly #clock: Clock;
   readonly #commandTimeoutMs: number;
   readonly #password: Secret | undefined;
   readonly #greeted: Promise<void>;
@@ -52,6 +55,7 @@ export class ManagementClient extends CommandSet {
   #refused: PasswordRefusal | undefined;
   #greet: { resolve(): void; reject(error: DaemonError): void } = { resolve: () => undefined, reject: () => undefined };
   #passwordSent = false;
+  #cancelRefusal: (() => void) | undefined;
   #error: Error | undefined;
   #closing = false;
 
@@ -59,6 +63,7 @@ export class ManagementClient extends CommandSet {
   private constructor(socket: Duplex, { password, commandTimeoutMs = DEFAULT_TIMEOUT_MS, clock = systemClock }: ClientOptions) {
     super();
     this.#socket = socket;
+    this.#clock = clock;
     this.#commandTimeoutMs = commandTimeoutMs;
     this.#password = typeof password === 'string' ? new Secret(password) : password;
     this.#exchange = new Exchange(
@@ -130,6 +135,7 @@ export class ManagementClient extends CommandSet {
       throw error;
     } finally {
       cancelDeadline();
+      client.#cancelRefusal?.();
       signal?.removeEventListener('abort', onAbort);
     }
   }
@@ -170,14 +176,19 @@ export class ManagementClient extends CommandSet {
     await this.closed;
   }
 
+  /** A wrong password brings nothing but another prompt. That may also have been on its way before ours was read. */
   #answerPrompt(): void {
-    if (this.#passwordSent || this.#password === undefined) {
-      const message = this.#passwordSent ? 'OpenVPN refused the management password' : 'OpenVPN asks for a management password';
-      this.#greet.reject(new DaemonError('MANAGEMENT_PASSWORD', message, { hint: 'it is the first line of the file that `management` names in the OpenVPN configuration' }));
-      return;
+    const hint = 'it is the first line of the file that `management` names in the OpenVPN configuration';
+    if (this.#password === undefined) {
+      this.#greet.reject(new DaemonError('MANAGEMENT_PASSWORD', 'OpenVPN asks for a management password', { hint }));
+    } else if (this.#passwordSent) {
+      this.#cancelRefusal ??= this.#clock.after(REFUSAL_MS, () => {
+        this.#greet.reject(new DaemonError('MANAGEMENT_PASSWORD', 'OpenVPN refused the management password', { hint }));
+      });
+    } else {
+      this.#passwordSent = true;
+      this.#socket.write(`${this.#password.reveal()}\n`);
     }
-    this.#passwordSent = true;
-    this.#socket.write(`${this.#password.reveal()}\n`);
   }
 
   #line(line: string): void {
@@ -188,9 +199,11 @@ export class ManagementClient extends CommandSet {
       this.#noteEnding(event);
       this.#events.next(event);
       this.#greet.resolve();
-    } else if (!((this.#passwordSent && line === 'SUCCESS: password is correct') || this.#exchange.line(line))) {
-      this.#events.next({ type: 'unknown', line });
+      return;
     }
+    const role = this.#exchange.line(line);
+    // An answer to a question that was never asked says nothing; anything else may.
+    if (role === 'late' || (role === 'stray' && !/^(?:SUCCESS:|ERROR:|END$)/.test(line))) this.#events.next({ type: 'unknown', line });
   }
 
   #noteEnding(event: ManagementEvent): void {

@@ -52,14 +52,16 @@ export class Exchange {
     });
   }
 
-  /** A line that does not begin with `>`; false if no command waits for it. */
-  line(line: string): boolean {
+  /** A line that does not begin with `>`: of a reply, of one that nobody waits for any more, or of none. */
+  line(line: string): 'reply' | 'late' | 'stray' {
     const ignorable = this.#ignorable.findIndex((start) => line.startsWith(start));
     if (ignorable >= 0) {
       this.#ignorable.splice(ignorable, 1);
-      return true;
+      return 'reply';
     }
-    return this.#offer((collector) => collector.line(line));
+    const late = this.#current?.abandoned === true;
+    if (!this.#offer((collector) => collector.line(line))) return 'stray';
+    return late ? 'late' : 'reply';
   }
 
   /** A real-time line, which may be what a command waits for. */
@@ -100,7 +102,7 @@ export class Exchange {
     if (request === undefined) return false;
     const progress = take(request.collector);
     if (progress === 'done') this.#finish(request);
-    return progress !== 'ignored' && !request.abandoned;
+    return progress !== 'ignored';
   }
 
   #finish({ command, collector, settle, cancelDeadline }: Request): void {

@@ -54,6 +54,12 @@ export class HoldPolicy {
     this.#cancelWait?.();
   }
 
+  /** The present hold is not kept any longer. */
+  hurry(): void {
+    if (this.#hold !== undefined) this.#hold = { ...this.#hold, releasableAt: this.#clock.now() };
+    this.#consider();
+  }
+
   close(): void {
     this.unwant();
     this.#subscription.unsubscribe();

@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { filter, firstValueFrom, lastValueFrom, toArray } from 'rxjs';
+import { filter, firstValueFrom, lastValueFrom, take, toArray } from 'rxjs';
 import type { DaemonError } from '../../../src/core/errors.js';
 import { CommandRefused, ManagementClient, type ClientOptions } from '../../../src/management/index.js';
 import { FakeOpenVpn } from './fake-openvpn.js';
+import { ManualClock } from './manual-clock.js';
 import { transcript, transcriptNames } from './transcript.js';
 
 const cleanUps: (() => Promise<void>)[] = [];
@@ -228,14 +229,48 @@ describe('ManagementClient.events$', () => {
 
   it('has lines that belong to nothing, and what the end cut off', async () => {
     const { openvpn, client } = await pair();
-    openvpn.say('SUCCESS: of what?\r\n>STATE:1,CONN');
+    openvpn.say('whose?\r\nSUCCESS: of what?\r\n>STATE:1,CONN');
     openvpn.hangUp();
     const events = await lastValueFrom(client.events$.pipe(filter(({ type }) => type === 'unknown'), toArray()));
-    expect(events).toEqual([{ type: 'unknown', line: 'SUCCESS: of what?' }, { type: 'unknown', line: '>STATE:1,CONN' }]);
+    expect(events).toEqual([{ type: 'unknown', line: 'whose?' }, { type: 'unknown', line: '>STATE:1,CONN' }]);
+  });
+});
+
+/** Sessions as one would replay them to a client that sends nothing. */
+describe.each(transcriptNames().filter((name) => !name.startsWith('09')))('recorded session %s, replayed', (name) => {
+  it('is one event for every real-time line, however it is cut', async () => {
+    const whole = transcript(name).flatMap(({ from, text }) => (from === 'openvpn' ? [text] : []));
+    const seen: unknown[][] = [];
+    for (const chunks of [whole, [whole.join('')], Array.from(whole.join(''))]) {
+      const openvpn = await fake('');
+      const connecting = ManagementClient.connect({ path: openvpn.path });
+      await openvpn.connected();
+      for (const chunk of chunks) {
+        openvpn.say(chunk);
+        if (chunks === whole) await new Promise((resolve) => setImmediate(resolve));
+      }
+      openvpn.hangUp();
+      seen.push(await lastValueFrom((await connecting).events$.pipe(toArray())));
+    }
+    expect(seen[0]).toHaveLength(whole.join('').split(/^>/m).length - 1);
+    expect(seen[1]).toEqual(seen[0]);
+    expect(seen[2]).toEqual(seen[0]);
   });
 });
 
 describe('ManagementClient.connect', () => {
+  it('leaves no timer running', async () => {
+    const clock = new ManualClock();
+    const { openvpn, client } = await pair({ clock });
+    expect(clock.running).toBe(0);
+    const reply = client.command('pid');
+    await openvpn.heard(1);
+    expect(clock.running).toBe(1);
+    openvpn.say('SUCCESS: pid=1\r\n');
+    await reply;
+    expect(clock.running).toBe(0);
+  });
+
   it('gives the password once it is asked for, not before', async () => {
     const openvpn = await fake('ENTER PASSWORD:');
     openvpn.answers.set('mgmtpw', 'SUCCESS: password is correct\r\n>INFO:x\r\n>HOLD:Waiting for hold release:0\r\n');
@@ -243,6 +278,13 @@ describe('ManagementClient.connect', () => {
     cleanUps.push(() => client.close());
     expect(openvpn.received).toEqual(['mgmtpw']);
     expect(await firstValueFrom(client.events$)).toEqual({ type: 'info', text: 'x' });
+  });
+
+  it('does not take a prompt that crossed its password for a refusal', async () => {
+    const openvpn = await fake(transcript('09-mgmt-password-bad-then-good').flatMap(({ from, text }) => (from === 'openvpn' ? [text] : [])).join(''));
+    const client = await ManagementClient.connect({ path: openvpn.path, password: 'mgmtpw' });
+    cleanUps.push(() => client.close());
+    expect((await lastValueFrom(client.events$.pipe(take(2), toArray()))).map(({ type }) => type)).toEqual(['info', 'hold']);
   });
 
   it('does not try a refused password again', async () => {

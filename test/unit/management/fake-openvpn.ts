@@ -48,6 +48,11 @@ export class FakeOpenVpn {
     while (this.received.length < lines) await new Promise((resolve) => setTimeout(resolve, 1));
   }
 
+  /** Resolves when a client is there. */
+  async connected(): Promise<void> {
+    while (this.#socket === undefined) await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+
   hangUp(): void {
     this.#socket?.end();
   }
