@@ -121,6 +121,7 @@ describe('Authenticator', () => {
   it.each([
     ['an expired token', ">PASSWORD:Verification Failed: 'Auth'\r\n>STATE:1,RECONNECTING,auth-failure (auth-token),,,,,\r\n"],
     ['a server that is not ready', ">PASSWORD:Verification Failed: 'Auth' ['TEMP[backoff 3]']\r\n>STATE:1,RECONNECTING,auth-temp-failure (server temporary reject),,,,,\r\n"],
+    ['a server that is not ready, its state lines being off', ">PASSWORD:Verification Failed: 'Auth' ['TEMP']\r\n>HOLD:Waiting for hold release:1\r\n"],
   ])('does not take %s for a refusal', async (_, lines) => {
     const scene = await Scene.set(login(new Source('right')));
     await scene.say(NEED, 'answered');
