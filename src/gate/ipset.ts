@@ -1,7 +1,7 @@
 import type { Gate } from '../core/ports.js';
 import { anySet, gateSet, newSuffix, ownSet, remoteSet } from './names.js';
 import type { Entry } from './ownership.js';
-import { gates, type Plan } from './plan.js';
+import { gates, onlyTunnel, type Plan } from './plan.js';
 import { formatAddress, formatNet, halves, type Family, type Net } from './prefix.js';
 
 interface NetSet {
@@ -14,7 +14,7 @@ function netSets({ families, tunnels, any, remotes }: Plan): readonly NetSet[] {
   const inFamily = (entries: readonly Entry[], family: Family): readonly Entry[] => entries.filter(({ net }) => net.family === family);
   return [
     ...tunnels.flatMap(({ id, families: own, entries }) => own.map((family) => ({ name: ownSet(id, family), family, lines: inFamily(entries, family) }))),
-    ...families.map((family) => ({ name: anySet(family), family, lines: inFamily(any, family) })),
+    ...families.filter((family) => onlyTunnel(tunnels, family) === undefined).map((family) => ({ name: anySet(family), family, lines: inFamily(any, family) })),
     ...families.map((family) => ({ name: remoteSet(family), family, lines: remotes.filter((net) => net.family === family).map((net) => ({ net, match: true })) })),
   ];
 }

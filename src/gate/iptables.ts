@@ -1,6 +1,6 @@
 import type { TrafficCounters } from '../core/ports.js';
 import { anySet, chainPrefix, countChain, gateSet, guardChain, ownSet, remoteSet } from './names.js';
-import type { Plan } from './plan.js';
+import { onlyTunnel, type Plan } from './plan.js';
 import type { Family } from './prefix.js';
 import type { Hook, Match, Rule, Table, TableName, Verdict } from './rules.js';
 
@@ -75,8 +75,8 @@ const hex = (value: number): string => `0x${value.toString(16)}`;
 function renderMatch(match: Match, { plan, family }: Context): readonly string[] {
   if ('mark' in match) return ['-m', 'mark', '--mark', `${hex(match.mark)}/${hex(plan.marks.mask)}`];
   if ('gate' in match) return inSet(gateSet(match.to.id, match.gate), 'dst');
-  if ('to' in match) return inSet(setName(match.to, family), 'dst');
-  if ('from' in match) return inSet(setName(match.from, family), 'src');
+  if ('to' in match) return inSet(setName(match.to, plan, family), 'dst');
+  if ('from' in match) return inSet(setName(match.from, plan, family), 'src');
   if ('toType' in match) return ['-m', 'addrtype', '--dst-type', match.toType.toUpperCase()];
   if ('fromLocal' in match) return ['-m', 'addrtype', '--src-type', 'LOCAL'];
   if ('in' in match) return ['-i', match.in];
@@ -90,8 +90,9 @@ function renderMatch(match: Match, { plan, family }: Context): readonly string[]
 
 const inSet = (name: string, direction: 'dst' | 'src'): readonly string[] => ['-m', 'set', '--match-set', name, direction];
 
-function setName(whose: 'any' | 'remote' | { readonly id: string }, family: Family): string {
-  if (whose === 'any') return anySet(family);
+function setName(whose: 'any' | 'remote' | { readonly id: string }, plan: Plan, family: Family): string {
+  const only = onlyTunnel(plan.tunnels, family);
+  if (whose === 'any') return only === undefined ? anySet(family) : ownSet(only.id, family);
   return whose === 'remote' ? remoteSet(family) : ownSet(whose.id, family);
 }
 

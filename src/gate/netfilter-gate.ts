@@ -84,7 +84,7 @@ export class NetfilterGate implements GatePort {
     return this.#inTurn(async () => {
       const current = this.#of(tunnel);
       if (current.catchFirst === on || (on && current.gate === 'bypass')) return;
-      await this.#parts.routing.catchFirst(current.planned, on);
+      await this.#parts.routing.catchFirst(current.planned, current.addresses, on);
       current.catchFirst = on;
     });
   }
@@ -156,7 +156,7 @@ export class NetfilterGate implements GatePort {
   /** Under `bypass` packets take whatever route there is without us. */
   async #openRoutes(current: Current): Promise<void> {
     const { routing } = this.#parts;
-    if (current.catchFirst) await routing.catchFirst(current.planned, false);
+    if (current.catchFirst) await routing.catchFirst(current.planned, current.addresses, false);
     current.catchFirst = false;
     await routing.catching(current.planned, current.addresses, false);
   }

@@ -1,6 +1,6 @@
 import type { Gate, TrafficCounters } from '../core/ports.js';
 import { countChain, guardChain, ownSet } from './names.js';
-import { gates, type Plan } from './plan.js';
+import { gates, onlyTunnel, type Plan } from './plan.js';
 import type { Family } from './prefix.js';
 import { matchedRanges } from './ranges.js';
 import type { Hook, Match, Rule, Table, TableName, Verdict } from './rules.js';
@@ -115,13 +115,17 @@ export function parseNftCounters(plan: Plan, text: string): ReadonlyMap<string, 
 function netSets({ families, tunnels, any, remotes }: Plan): readonly { readonly name: string; readonly family: Family; readonly ranges: readonly string[] }[] {
   const remoteEntries = remotes.map((net) => ({ net, match: true, lan: false }));
   return [
-    ...tunnels.flatMap(({ id, families: own, entries }) => own.map((family) => ({ name: setName({ id }, family), family, ranges: matchedRanges(entries, family) }))),
-    ...families.map((family) => ({ name: setName('any', family), family, ranges: matchedRanges(any, family) })),
-    ...families.map((family) => ({ name: setName('remote', family), family, ranges: matchedRanges(remoteEntries, family) })),
+    ...tunnels.flatMap(({ id, families: own, entries }) => own.map((family) => ({ name: ownSet(id, family), family, ranges: matchedRanges(entries, family) }))),
+    ...families.filter((family) => onlyTunnel(tunnels, family) === undefined).map((family) => ({ name: `any${family}`, family, ranges: matchedRanges(any, family) })),
+    ...families.map((family) => ({ name: `remote${family}`, family, ranges: matchedRanges(remoteEntries, family) })),
   ];
 }
 
-const setName = (whose: 'any' | 'remote' | { readonly id: string }, family: Family): string => (typeof whose === 'string' ? `${whose}${family}` : ownSet(whose.id, family));
+function setName(whose: 'any' | 'remote' | { readonly id: string }, plan: Plan, family: Family): string {
+  const only = onlyTunnel(plan.tunnels, family);
+  if (whose === 'any' && only !== undefined) return ownSet(only.id, family);
+  return typeof whose === 'string' ? `${whose}${family}` : ownSet(whose.id, family);
+}
 
 const counterName = (direction: 'in' | 'out', id: string, family: Family): string => `${direction}-${id}-${family}`;
 
@@ -197,8 +201,8 @@ const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
 function renderMatch(match: Match, { plan, family }: Context): string {
   const ip = family === 4 ? 'ip' : 'ip6';
   if ('mark' in match) return `meta nfproto ipv${family} meta mark & ${hex(plan.marks.mask)} == ${hex(match.mark)}`;
-  if ('to' in match) return `${ip} daddr @${setName(match.to, family)}`;
-  if ('from' in match) return `${ip} saddr @${setName(match.from, family)}`;
+  if ('to' in match) return `${ip} daddr @${setName(match.to, plan, family)}`;
+  if ('from' in match) return `${ip} saddr @${setName(match.from, plan, family)}`;
   if ('toType' in match) return `fib daddr type ${match.toType}`;
   if ('fromLocal' in match) return `meta nfproto ipv${family} fib saddr type local`;
   if ('in' in match) return `iifname "${match.in}"`;

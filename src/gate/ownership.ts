@@ -1,6 +1,6 @@
 import type { GateTunnel } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
-import { formatNet, parseNet, subtract, walkNested, type Net } from './prefix.js';
+import { byNesting, formatNet, parseNet, subtract, walkNested, type Net } from './prefix.js';
 
 /**
  * Whose an address is: the most specific statement about it decides. A tunnel that protects it, a tunnel that
@@ -36,15 +36,15 @@ export class Ownership {
 
   /** `lans` are the prefixes on link, exempt where they are strictly inside a protected one. Throws CONFIG_INVALID. */
   constructor(tunnels: readonly GateTunnel[], lans: readonly Net[]) {
-    const merged = new Map<string, { net: Net; statements: Statement[] }>();
-    for (const statement of statementsOf(tunnels, lans)) {
-      const key = formatNet(statement.net);
-      const found = merged.get(key);
-      if (found === undefined) merged.set(key, { net: statement.net, statements: [statement] });
-      else found.statements.push(statement);
+    const merged: { net: Net; statements: Statement[] }[] = [];
+    for (const statement of [...statementsOf(tunnels, lans)].sort((a, b) => byNesting(a.net, b.net))) {
+      const last = merged.at(-1);
+      if (last !== undefined && byNesting(last.net, statement.net) === 0) last.statements.push(statement);
+      else merged.push({ net: statement.net, statements: [statement] });
     }
+    for (const { net, statements } of merged) if (statements.length > 1) refuseTwoOwners(net, statements);
     const nodes: Node[] = [];
-    walkNested<{ net: Net; statements: Statement[] }, Node>([...merged.values()], (item, around) => {
+    walkNested<{ net: Net; statements: Statement[] }, Node>(merged, (item, around) => {
       const node = { ...item, around, ...decide(item.statements, around) };
       nodes.push(node);
       return node;
@@ -61,25 +61,25 @@ export class Ownership {
 }
 
 function statementsOf(tunnels: readonly GateTunnel[], lans: readonly Net[]): readonly Statement[] {
-  const owners = new Map<string, string>();
-  const statements: Statement[] = [...specials.map((net) => ({ net, says: { exempt: 'special' as const } })), ...lans.map((net) => ({ net, says: { exempt: 'lan' as const } }))];
-  for (const { name, protect, exclude } of tunnels) {
-    for (const text of protect) {
-      const net = parseNet(text);
-      const other = owners.get(formatNet(net));
-      if (other !== undefined && other !== name) {
-        throw new DaemonError('CONFIG_INVALID', `${formatNet(net)} is protected by both ${other} and ${name}`, { hint: 'of nested prefixes the longer one wins; equal ones need one owner' });
-      }
-      owners.set(formatNet(net), name);
-      statements.push({ net, says: { protectedBy: name } });
-    }
-    for (const text of exclude) statements.push({ net: parseNet(text), says: { excludedBy: name } });
-  }
-  return statements;
+  const exempt = (nets: readonly Net[], why: 'lan' | 'special'): readonly Statement[] => nets.map((net) => ({ net, says: { exempt: why } }));
+  const ofTunnels = tunnels.flatMap(({ name, protect, exclude }): readonly Statement[] => {
+    // one object for all: there may be a hundred thousand
+    const [mine, notMine] = [{ protectedBy: name }, { excludedBy: name }];
+    return [...protect.map((text) => ({ net: parseNet(text), says: mine })), ...exclude.map((text) => ({ net: parseNet(text), says: notMine }))];
+  });
+  return [...exempt(specials, 'special'), ...exempt(lans, 'lan'), ...ofTunnels];
+}
+
+function refuseTwoOwners(net: Net, statements: readonly Statement[]): void {
+  const owners = [...new Set(statements.flatMap(({ says }) => ('protectedBy' in says ? [says.protectedBy] : [])))];
+  if (owners.length < 2) return;
+  throw new DaemonError('CONFIG_INVALID', `${formatNet(net)} is protected by both ${owners.slice(0, 2).join(' and ')}`, { hint: 'of nested prefixes the longer one wins; equal ones need one owner' });
 }
 
 /** Walks from the most specific statements outwards. */
 function decide(statements: readonly Statement[], around: Node | undefined): { owner: string | undefined; lan: boolean } {
+  const [only] = statements;
+  if (statements.length === 1 && only !== undefined && 'protectedBy' in only.says) return { owner: only.says.protectedBy, lan: false };
   const excluding = new Set<string>();
   for (let level: { statements: readonly Statement[]; around: Node | undefined } | undefined = { statements, around }; level !== undefined; level = level.around) {
     for (const { says } of level.statements) if ('excludedBy' in says) excluding.add(says.excludedBy);

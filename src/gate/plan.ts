@@ -11,7 +11,7 @@ export interface Plan {
   readonly marks: Marks;
   readonly families: readonly Family[];
   readonly tunnels: readonly PlannedTunnel[];
-  /** The lines of the union: what is anybody's. */
+  /** The lines of the union: what is anybody's. Of families with one tunnel only, that tunnel's own set is the union. */
   readonly any: readonly Entry[];
   /** The addresses of all OpenVPN servers. */
   readonly remotes: readonly Net[];
@@ -39,7 +39,18 @@ export function planOf(tunnels: readonly GateTunnel[], { marks, lans, closingTab
   refuseTwins(planned);
   const families = ([4, 6] as const).filter((family) => planned.some((tunnel) => tunnel.families.includes(family)));
   const tables = new Map(families.map((family) => [family, rulesOf(family, planned.filter((tunnel) => tunnel.families.includes(family)), marks)]));
-  return { marks, families, tunnels: planned, any: ownership.entries(), remotes, tables };
+  return { marks, families, tunnels: planned, any: union(ownership, planned), remotes, tables };
+}
+
+/** The tunnel whose own set is the union of its family, if there is just one. */
+export function onlyTunnel(tunnels: readonly PlannedTunnel[], family: Family): PlannedTunnel | undefined {
+  const own = tunnels.filter((tunnel) => tunnel.families.includes(family));
+  return own.length === 1 ? own[0] : undefined;
+}
+
+function union(ownership: Ownership, tunnels: readonly PlannedTunnel[]): readonly Entry[] {
+  if (onlyTunnel(tunnels, 4) !== undefined && onlyTunnel(tunnels, 6) !== undefined) return [];
+  return ownership.entries().filter(({ net }) => onlyTunnel(tunnels, net.family) === undefined);
 }
 
 function refuseTwins(tunnels: readonly PlannedTunnel[]): void {

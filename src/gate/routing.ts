@@ -17,6 +17,9 @@ export interface RoutingOptions {
 
 const families: readonly Family[] = [4, 6];
 
+/** With more prefixes than this a tunnel's closing table is filled when it is first used, not before the start. */
+const manyEntries = 2000;
+
 /** The catch routes, the kept addresses and the rules of `catchFirst`: what `ip` does for the gate. */
 export class Routing {
   readonly #run: Runner;
@@ -24,6 +27,8 @@ export class Routing {
   /** Addresses on `lo` that somebody else put there: used, never removed. */
   #foreign: ReadonlySet<string> = new Set();
   #target6: Target = 'dev lo';
+  /** The closing tables that are filled. */
+  #closing: ReadonlySet<number> = new Set();
 
   constructor(run: Runner, options: RoutingOptions) {
     this.#run = run;
@@ -57,6 +62,7 @@ export class Routing {
   async install(plan: Plan, found: FoundRouting): Promise<ReadonlyMap<string, Addresses>> {
     this.#target6 = plan.families.includes(6) ? await this.#nexthop() : 'dev lo';
     const kept = new Map(plan.tunnels.map((tunnel) => [tunnel.tunnel.name, earlierAddresses(tunnel, found)]));
+    this.#closing = new Set(plan.tunnels.filter(({ entries }) => entries.length <= manyEntries).map(({ closingTable }) => closingTable));
     const wanted = plan.tunnels.flatMap((tunnel) => this.#routes(tunnel, kept.get(tunnel.tunnel.name) ?? {}, true));
     const keys = new Set(wanted.map((route) => key(route)));
     const inUse = new Set([...kept.values()].flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6]));
@@ -85,7 +91,7 @@ export class Routing {
   async catching(tunnel: PlannedTunnel, addresses: Addresses, on: boolean): Promise<void> {
     const routes = catchRoutes(tunnel, this.#options.metric, addresses);
     if (on) {
-      await this.#apply((family) => inFamily(routes, family).map((route) => `route replace ${renderRoute(route, this.#target(family))}`));
+      await this.#replace(routes);
       return;
     }
     const keys = new Set(routes.map((route) => key(route)));
@@ -94,7 +100,11 @@ export class Routing {
   }
 
   /** The rules that put the tunnel's closing table before the main one, both families or none. */
-  async catchFirst(tunnel: PlannedTunnel, on: boolean): Promise<void> {
+  async catchFirst(tunnel: PlannedTunnel, addresses: Addresses, on: boolean): Promise<void> {
+    if (on && !this.#closing.has(tunnel.closingTable)) {
+      await this.#replace(closingRoutes(tunnel, this.#options.metric, addresses));
+      this.#closing = new Set([...this.#closing, tunnel.closingTable]);
+    }
     const done: Family[] = [];
     const spec = closingRule(tunnel, this.#options.mask, this.#options.priority);
     const change = (family: Family, verb: 'add' | 'del'): Promise<string> => this.#run('ip', [`-${family}`, 'rule', verb, ...spec.split(' ')]);
@@ -122,7 +132,7 @@ export class Routing {
 
   #routes(tunnel: PlannedTunnel, addresses: Addresses, catching: boolean): readonly Route[] {
     const { metric } = this.#options;
-    return [...(catching ? catchRoutes(tunnel, metric, addresses) : []), ...closingRoutes(tunnel, metric, addresses)];
+    return [...(catching ? catchRoutes(tunnel, metric, addresses) : []), ...(this.#closing.has(tunnel.closingTable) ? closingRoutes(tunnel, metric, addresses) : [])];
   }
 
   /** IPv6 routes that can be forwarded to `lo`; older kernels (before 5.3) have only those that can't. */
@@ -152,6 +162,10 @@ export class Routing {
 
   #show(family: Family, ...args: readonly string[]): Promise<string> {
     return this.#run('ip', ['-json', '-details', `-${family}`, ...args]);
+  }
+
+  #replace(routes: readonly Route[]): Promise<void> {
+    return this.#apply((family) => inFamily(routes, family).map((route) => `route replace ${renderRoute(route, this.#target(family))}`));
   }
 
   async #apply(linesOf: (family: Family) => readonly string[]): Promise<void> {

@@ -86,6 +86,7 @@ class Queue:
         self.number, self.ids, self.lock = number, [], threading.Lock()
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
         self.socket.bind((0, 0))
+        self.socket.setsockopt(socket.SOL_SOCKET, 33, 1 << 24)  # SO_RCVBUFFORCE: a queue's worth of messages
         for attribute in ((1, struct.pack('!BBH', 1, 0, 0)), (2, struct.pack('!IB', 0, 1))):  # bind; copy meta
             self.socket.send(message(2, number, attribute, flags=5))
             answer = self.socket.recv(4096)

@@ -38,7 +38,7 @@ describe('iptables', () => {
     expect(found).toEqual([{ table: 'raw', chains: ['OOD-raw-in', 'OOD-old'], jumps: ['PREROUTING -j OOD-old', 'PREROUTING -g OOD-raw-in'] }]);
     const raw = /\*raw\n([^]*?)COMMIT/.exec(renderInstall(plan(), 4, found))?.[1]?.split('\n') ?? [];
     expect(raw.filter((line) => line.includes('OOD-old') || line.startsWith('-D') || line.startsWith('-I'))).toEqual([
-      ':OOD-old - [0:0]', '-D PREROUTING -j OOD-old', '-D PREROUTING -g OOD-raw-in', '-I PREROUTING 1 -m set --match-set ood-any4 dst -j OOD-raw-in', '-I OUTPUT 1 -m set --match-set ood-any4 dst -j OOD-raw-out', '-X OOD-old',
+      ':OOD-old - [0:0]', '-D PREROUTING -j OOD-old', '-D PREROUTING -g OOD-raw-in', '-I PREROUTING 1 -m set --match-set ood-office-4 dst -j OOD-raw-in', '-I OUTPUT 1 -m set --match-set ood-office-4 dst -j OOD-raw-out', '-X OOD-old',
     ]);
   });
 
@@ -86,6 +86,14 @@ describe('plan', () => {
   it('leaves a family out that nobody needs', () => {
     expect(plan({ ...office, protect: ['10.0.0.0/8'] }).families).toEqual([4]);
     expect(plan(office, { ...office, name: 'six', protect: ['fd00:1::/32'] }).tunnels.map(({ families }) => families)).toEqual([[4, 6], [6]]);
+  });
+
+  it('has a union only where there is more than one tunnel', () => {
+    expect(setsOf(plan()).filter((name) => name.startsWith('ood-any'))).toEqual([]);
+    const two = plan(office, { ...office, name: 'other', protect: ['10.1.0.0/16'] });
+    expect(setsOf(two).filter((name) => name.startsWith('ood-any'))).toEqual(['ood-any4']);
+    expect(renderInstall(two, 4, [])).toContain('-I POSTROUTING 1 -m set --match-set ood-any4 dst -j OOD-guard\n');
+    expect(renderInstall(two, 6, [])).toContain('-I POSTROUTING 1 -m set --match-set ood-office-6 dst -j OOD-guard\n');
   });
 
   it('names a server of two tunnels once', () => {
