@@ -27,7 +27,7 @@ describe('packets', () => {
     await fixture.lab.iptables(`-t mangle -I ${rule}`);
     // what the lab queues goes on at once, unmarked
     const first = await fixture.open();
-    first.on('packets', (batch) => first.verdictUpTo(batch.lastId!, { verdict: 'accept' }));
+    first.on('packets', (batch) => first.verdictUpTo(batch.lastId, { verdict: 'accept' }));
     const queue = await fixture.open({ num: NUM });
     const packets = collect(queue);
     await fixture.lab.send(1, { host: chain === 'INPUT' ? '10.1.0.1' : RECEIVER4, from: chain === 'OUTPUT' ? fixture.lab.router : fixture.lab.sender });

@@ -157,7 +157,7 @@ describe('Workers', () => {
     const second = work(fixture.num + 1);
     const main = await fixture.open({ num: fixture.num + 2 });
     await until('both are ready', () => first.last.ready === true && second.last.ready === true);
-    main.on('packets', (batch) => main.verdictUpTo(batch.lastId!, { verdict: 'accept' }));
+    main.on('packets', (batch) => main.verdictUpTo(batch.lastId, { verdict: 'accept' }));
     const before = '-t raw -I PREROUTING -i lan0 -p udp -m statistic --mode nth';
     await fixture.lab.iptables(`${before} --every 3 --packet 0 -j NFQUEUE --queue-num ${fixture.num + 1}`);
     await fixture.lab.iptables(`${before} --every 3 --packet 1 -j NFQUEUE --queue-num ${fixture.num + 2}`);

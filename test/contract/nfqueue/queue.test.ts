@@ -131,7 +131,7 @@ describe('the end of a queue', () => {
     await second.close();
 
     const third = await fixture.open();
-    third.on('packets', (batch) => third.verdictUpTo(batch.lastId!, { verdict: 'accept' }));
+    third.on('packets', (batch) => third.verdictUpTo(batch.lastId, { verdict: 'accept' }));
     await fixture.lab.send(1, { first: 99 });
     await until('the last one', () => receiver.received.includes(99));
     expect(receiver.received).toEqual([...sequence(5), 99]);

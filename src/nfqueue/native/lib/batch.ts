@@ -1,7 +1,7 @@
 import { PacketView, type Frame } from './packet.js';
 import { RECORD_WORDS, WORD } from './records.js';
 
-/** A burst of packets, oldest first, valid during the listener's call only (see PacketView). */
+/** A burst of packets, one at least, oldest first, valid during the listener's call only (see PacketView). */
 export class PacketBatch implements Iterable<PacketView> {
   readonly #frame: Frame;
   readonly #views: PacketView[] = [];
@@ -17,14 +17,14 @@ export class PacketBatch implements Iterable<PacketView> {
     return this.#to - this.#from;
   }
 
-  /** Id of the oldest; undefined if there is none. */
-  get firstId(): number | undefined {
-    return this.at(0)?.id;
+  /** Id of the oldest. */
+  get firstId(): number {
+    return this.#view(this.#from).id;
   }
 
   /** Id of the newest: `queue.verdictUpTo(batch.lastId, …)` settles the burst and what is older. */
-  get lastId(): number | undefined {
-    return this.at(-1)?.id;
+  get lastId(): number {
+    return this.#view(this.#to - 1).id;
   }
 
   /** As Array.prototype.at. */
