@@ -21,7 +21,7 @@ export interface WakePacket {
 
 /** Why the link is not there: `code` for programs, `detail` for people. */
 export interface LinkFailure {
-  readonly code: 'auth' | 'budget' | 'exit' | 'fatal' | 'firewall' | 'resolve' | 'route' | 'timeout' | 'tls';
+  readonly code: 'auth' | 'budget' | 'credentials' | 'exit' | 'fatal' | 'firewall' | 'resolve' | 'route' | 'timeout' | 'tls';
   readonly detail: string;
 }
 

@@ -1,3 +1,4 @@
+import type { Credentials } from '../management/credentials.js';
 import type { Prefix } from '../core/ports.js';
 import type { ClientConfig } from './client-config.js';
 
@@ -13,6 +14,8 @@ export interface OpenvpnOptions {
   /** Packet mark of OpenVPN's own socket. */
   readonly mark: number;
   readonly standby: 'cold' | 'warm';
+  /** Answers what OpenVPN asks for. */
+  readonly credentials?: Credentials | undefined;
   /** How long a dial may take: OpenVPN's own timers are not longer. */
   readonly dialTimeoutMs: number;
   /** How many packets may be held. */
@@ -33,7 +36,7 @@ export function openvpnArguments(options: OpenvpnOptions, client: ClientConfig, 
   return [
     '--config', 'stdin', '--dev', device, '--dev-type', client.deviceType, '--mark', String(mark),
     // OpenVPN dials us: nobody has to wait for its socket, and it ends when we die.
-    '--management', socket, 'unix', '--management-client', '--management-hold',
+    '--management', socket, 'unix', '--management-client', '--management-hold', '--management-query-passwords',
     // Otherwise a server on UDP goes on pinging, and our ICMP errors answer it.
     ...(client.udp && !client.options.has('explicit-exit-notify') ? ['--explicit-exit-notify', '1'] : []),
     ...(inactiveMs === undefined ? [] : ['--inactive', String(Math.max(1, Math.round(inactiveMs / 1000)))]),

@@ -17,11 +17,9 @@ type Phase =
   | { readonly at: 'none' }
   /** The servers' names are being looked up. */
   | { readonly at: 'resolving' }
-  /** A process on its way to its first hold, or in a hold. */
-  | { readonly at: 'waiting'; readonly session: Session; readonly held: boolean }
-  | { readonly at: 'dialing' | 'connected'; readonly session: Session }
-  /** On its way back to a hold (warm standby). */
+  /** In hold, or on its way there, and nobody wants it up (warm standby). */
   | { readonly at: 'resting'; readonly session: Session }
+  | { readonly at: 'dialing' | 'connected'; readonly session: Session }
   | { readonly at: 'ending'; readonly session: Session };
 
 /** Between the two SIGTERMs: the notice to the server is on its way. */
@@ -43,8 +41,6 @@ export class OpenvpnLink implements LinkPort {
   #phase: Phase = { at: 'none' };
   /** Somebody wants the link up. */
   #wanted = false;
-  /** The next hold is answered at once. */
-  #hurried = false;
   /** Somebody waits for `link-down`. */
   #owesDown = false;
   #closed: (() => void) | undefined;
@@ -93,47 +89,34 @@ export class OpenvpnLink implements LinkPort {
     this.#wanted = true;
     this.#owesDown = false;
     const phase = this.#phase;
-    if (phase.at === 'none') this.#begin();
-    else if (phase.at === 'waiting' && phase.held) this.#release(phase.session, 0);
-    else if (phase.at === 'ending') phase.session.stop(); // the notice to the server is sent: don't linger
+    if (phase.at === 'none') {
+      this.#begin();
+    } else if (phase.at === 'resting') {
+      this.#phase = { at: 'dialing', session: phase.session };
+      phase.session.want();
+    } else if (phase.at === 'ending') {
+      phase.session.stop(); // the notice to the server is sent: don't linger
+    }
   }
 
   redial(): void {
     const phase = this.#phase;
-    if (!this.#wanted) return;
-    if (phase.at === 'waiting' && phase.held) this.#release(phase.session, 0);
-    else if (phase.at === 'dialing' || phase.at === 'connected') this.#restart(phase.session);
+    if (phase.at === 'dialing' || phase.at === 'connected') phase.session.restart();
   }
 
   stop(): void {
     this.#wanted = false;
     this.#owesDown = true;
     const phase = this.#phase;
-    switch (phase.at) {
-      case 'none':
-        this.#down('stopped');
-        break;
-      case 'resolving':
-        this.#phase = { at: 'none' };
-        this.#down('stopped');
-        break;
-      case 'waiting':
-        if (this.#options.standby === 'warm' && phase.held) this.#down('in hold');
-        else this.#finish(phase.session);
-        break;
-      case 'dialing':
-      case 'connected':
-        if (phase.at === 'dialing') void this.#resolve(); // perhaps the servers moved
-        if (this.#options.standby === 'warm') {
-          this.#phase = { at: 'resting', session: phase.session };
-          phase.session.restart();
-        } else {
-          this.#finish(phase.session);
-        }
-        break;
-      case 'resting':
-      case 'ending':
-        break;
+    if (phase.at === 'none' || phase.at === 'resolving') {
+      this.#phase = { at: 'none' };
+      this.#down('stopped');
+    } else if (phase.at === 'dialing' || phase.at === 'connected') {
+      if (phase.at === 'dialing') void this.#resolve(); // perhaps the servers moved
+      if (this.#options.standby === 'warm') this.#rest(phase.session);
+      else this.#finish(phase.session);
+    } else if (phase.at === 'resting' && phase.session.holding) {
+      this.#down('in hold');
     }
   }
 
@@ -183,11 +166,11 @@ export class OpenvpnLink implements LinkPort {
     this.#events$.next({ type: 'link-down', reason: failure.code, failure });
   }
 
-  /** OpenVPN goes back to its hold, and comes up from there without the pause that it would make. */
-  #restart(session: Session): void {
-    this.#phase = { at: 'dialing', session };
-    this.#hurried = true;
-    session.restart();
+  /** Back to the hold, where it costs no more than a process that sleeps. */
+  #rest(session: Session): void {
+    this.#phase = { at: 'resting', session };
+    if (session.holding) this.#down('in hold');
+    session.rest();
   }
 
   #spawn(): void {
@@ -195,8 +178,9 @@ export class OpenvpnLink implements LinkPort {
     this.#sessions += 1;
     const socket = `${folder}/${name}.${this.#sessions}`;
     const text = [writeClientConfig(this.#text, (host) => this.#resolver.known(host)), ...routeLines(this.#options.routes), ''].join('\n');
-    const session = Session.start({ program, args: openvpnArguments(this.#options, this.#client, { socket, servers: this.remotes.length }), cwd: dirname(config), config: text, socket, device });
-    this.#phase = { at: 'waiting', session, held: false };
+    const session = Session.start({ program, args: openvpnArguments(this.#options, this.#client, { socket, servers: this.remotes.length }), cwd: dirname(config), config: text, socket, device, credentials: this.#options.credentials });
+    this.#phase = { at: this.#wanted ? 'dialing' : 'resting', session };
+    if (this.#wanted) session.want();
     session.events$.subscribe((event) => { this.#see(session, event); });
   }
 
@@ -207,7 +191,7 @@ export class OpenvpnLink implements LinkPort {
         this.#log.debug({ event: 'openvpn.log', tunnel }, event.line);
         break;
       case 'held':
-        this.#held(session, event.waitSeconds);
+        if (this.#phase.at === 'resting' && this.#owesDown) this.#down('in hold');
         break;
       case 'connected':
         if (this.#phase.at !== 'dialing' && this.#phase.at !== 'connected') break;
@@ -245,27 +229,6 @@ export class OpenvpnLink implements LinkPort {
     });
   }
 
-  #held(session: Session, waitSeconds: number): void {
-    const phase = this.#phase;
-    if (phase.at === 'ending') return;
-    this.#phase = { at: 'waiting', session, held: true };
-    const pause = this.#hurried ? 0 : waitSeconds;
-    this.#hurried = false;
-    if (this.#wanted) this.#release(session, pause);
-    else if (this.#owesDown) this.#down('in hold');
-  }
-
-  /** Answers a hold once, after the time that OpenVPN itself would have waited. */
-  #release(session: Session, waitSeconds: number): void {
-    this.#timer?.unsubscribe();
-    const now = (): void => {
-      this.#phase = { at: 'dialing', session };
-      session.release();
-    };
-    if (waitSeconds === 0) now();
-    else this.#timer = this.#clock.at(this.#clock.now() + waitSeconds * 1000).subscribe(() => { if (this.#wanted && this.#phase.at === 'waiting') now(); });
-  }
-
   #finish(session: Session): void {
     this.#phase = { at: 'ending', session };
     this.#timer?.unsubscribe();
@@ -283,11 +246,12 @@ export class OpenvpnLink implements LinkPort {
       this.#closed();
     } else if (before === 'ending' && this.#wanted) {
       this.#spawn();
-    } else if (before === 'ending' || before === 'resting' || before === 'connected') {
-      this.#down(reason);
-      if (this.#options.standby === 'warm' && before !== 'resting') this.#spawn();
-    } else {
+    } else if (before === 'dialing') {
       this.#failed(failure);
+    } else {
+      this.#down(reason);
+      // One that died while it waited is started by the next dial: it would die again.
+      if (this.#options.standby === 'warm' && before !== 'resting') this.#spawn();
     }
   }
 

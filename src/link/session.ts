@@ -1,24 +1,15 @@
 import { execa } from 'execa';
 import { Observable, ReplaySubject } from 'rxjs';
 import split2 from 'split2';
-import type { Connection, LinkFailure } from '../core/words.js';
+import type { LinkFailure } from '../core/words.js';
 import { messageOf } from '../core/errors.js';
 import { ManagementListener } from '../management/listen.js';
 import type { ManagementClient } from '../management/client.js';
-import type { ManagementEvent, StateEvent } from '../management/events.js';
+import type { Credentials } from '../management/credentials.js';
+import { ManagementWatch, type WatchEvent } from './management-watch.js';
 
 /** What one OpenVPN process tells. `ended` comes last, once, and completes the stream. */
-export type SessionEvent =
-  /** It waits for `hold release`, and wants to wait so long before. */
-  | { readonly type: 'held'; readonly waitSeconds: number }
-  | { readonly type: 'connected'; readonly connection: Connection }
-  /** Another step on the way up. */
-  | { readonly type: 'progress'; readonly step: string }
-  /** CONNECTED, but traffic can't pass; or credentials that were refused or are not there. */
-  | { readonly type: 'failed'; readonly failure: LinkFailure }
-  | { readonly type: 'reconnecting'; readonly reason: string }
-  | { readonly type: 'log'; readonly line: string }
-  | { readonly type: 'ended'; readonly reason: string; readonly failure: LinkFailure };
+export type SessionEvent = Exclude<WatchEvent, { type: 'exiting' }> | { readonly type: 'ended'; readonly reason: string; readonly failure: LinkFailure };
 
 export interface SessionOptions {
   readonly program: string;
@@ -30,6 +21,7 @@ export interface SessionOptions {
   /** The management socket: OpenVPN dials us, so nobody has to wait for it, and it ends when we die. */
   readonly socket: string;
   readonly device: string;
+  readonly credentials: Credentials | undefined;
 }
 
 /** execa follows a SIGTERM that was not obeyed with SIGKILL, after 5 seconds. */
@@ -43,13 +35,12 @@ export class Session {
   readonly #events$ = new ReplaySubject<SessionEvent>(64);
   readonly #options: SessionOptions;
   #process: ReturnType<typeof start> | undefined;
-  #client: ManagementClient | undefined;
+  #watch: ManagementWatch | undefined;
+  #wanted = false;
   #reason = '';
   #failure: LinkFailure | undefined;
   #stopping = false;
   #lastError = '';
-  /** What OpenVPN said against the server's certificate. */
-  #refusal = '';
 
   private constructor(options: SessionOptions) {
     this.#options = options;
@@ -62,14 +53,26 @@ export class Session {
     return session;
   }
 
-  /** Answers a hold. Sending it twice for one hold would double the dial: the caller sees to it. */
-  release(): void {
-    this.#command((client) => client.holdRelease());
+  /** A dial is wanted: holds are answered, from now on or from the start. */
+  want(): void {
+    this.#wanted = true;
+    this.#watch?.want();
   }
 
-  /** Back into hold without ending the process (warm standby). */
+  get holding(): boolean {
+    return this.#watch?.holding === true;
+  }
+
+  /** Back into hold without ending the process. */
+  rest(): void {
+    this.#wanted = false;
+    this.#watch?.unwant();
+    this.#watch?.restart();
+  }
+
+  /** Starts over at once. */
   restart(): void {
-    this.#command((client) => client.signal('SIGUSR1'));
+    this.#watch?.restart();
   }
 
   /**
@@ -112,59 +115,23 @@ export class Session {
   }
 
   async #attach(client: ManagementClient): Promise<void> {
-    this.#client = client;
-    client.events$.subscribe({ next: (event) => { this.#see(event); } });
-    await client.stateOn();
+    // The first command, but its answer is not waited for: states come with the first hold.
+    const subscribed = client.stateOn();
+    this.#watch = new ManagementWatch(client, { device: this.#options.device, credentials: this.#options.credentials, emit: (event) => { this.#emit(event); } });
+    if (this.#wanted) this.#watch.want();
+    await subscribed;
   }
 
-  #see(event: ManagementEvent): void {
-    switch (event.type) {
-      case 'hold':
-        this.#events$.next({ type: 'held', waitSeconds: event.waitSeconds });
-        break;
-      case 'state':
-        this.#seeState(event);
-        break;
-      case 'fatal':
-        this.#failure = { code: 'fatal', detail: event.text };
-        break;
-      case 'password':
-        if (event.kind === 'need') this.#fail({ code: 'auth', detail: `OpenVPN asks for ${event.realm} ${event.asks}, and no credentials are configured` });
-        if (event.kind === 'verification-failed') this.#fail({ code: 'auth', detail: `${event.realm} was refused${event.reason === undefined ? '' : `: ${event.reason}`}` });
-        break;
-      default:
-        break;
-    }
-  }
-
-  #seeState({ name, description, tunIpv4, tunIpv6 }: StateEvent): void {
-    if (name === 'CONNECTED' && description === 'SUCCESS') {
-      const addresses = { ...(tunIpv4 === undefined ? {} : { ipv4: tunIpv4 }), ...(tunIpv6 === undefined ? {} : { ipv6: tunIpv6 }) };
-      this.#events$.next({ type: 'connected', connection: { device: this.#options.device, addresses } });
-    } else if (name === 'CONNECTED') {
-      this.#fail({ code: 'route', detail: `OpenVPN connected with ${description}: traffic can't pass` });
-    } else if (name === 'RECONNECTING') {
-      // A certificate does not get better by trying again.
-      if (description === 'tls-error' && this.#refusal !== '') this.#fail({ code: 'tls', detail: this.#refusal });
-      else if (description.startsWith('auth-failure')) this.#fail({ code: 'auth', detail: description });
-      else this.#events$.next({ type: 'reconnecting', reason: description });
-    } else if (name === 'EXITING') {
-      this.#reason = description;
-      if (description.startsWith('auth-failure')) this.#fail({ code: 'auth', detail: this.#failure?.detail ?? 'the server refused the credentials' });
-    } else {
-      this.#events$.next({ type: 'progress', step: name });
-    }
-  }
-
-  #fail(failure: LinkFailure): void {
-    this.#failure ??= failure;
-    this.#events$.next({ type: 'failed', failure: this.#failure });
+  #emit(event: WatchEvent): void {
+    if (event.type === 'exiting') this.#reason = event.reason;
+    else this.#events$.next(event);
+    if (event.type === 'failed') this.#failure ??= event.failure;
   }
 
   #log(line: string): void {
     // OpenVPN has no other way to say why it did not start.
     if (/^Options error|: fatal|Cannot|ERROR:/i.test(line)) this.#lastError = line.replace(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d /, '');
-    if (line.includes('VERIFY ERROR')) this.#refusal = line.slice(line.indexOf('VERIFY ERROR'));
+    if (this.#watch && line.includes('VERIFY ERROR')) this.#watch.certificateProblem = line.slice(line.indexOf('VERIFY ERROR'));
     this.#events$.next({ type: 'log', line });
   }
 
@@ -172,12 +139,5 @@ export class Session {
     const detail = [problem ?? `OpenVPN ended (${this.#reason || 'no reason given'})`, this.#lastError].filter(Boolean).join(': ');
     this.#events$.next({ type: 'ended', reason: this.#reason || (problem ?? 'exit'), failure: this.#failure ?? { code: 'exit', detail } });
     this.#events$.complete();
-  }
-
-  #command(send: (client: ManagementClient) => Promise<unknown>): void {
-    const client = this.#client;
-    if (!client) return;
-    // Refused, or gone: what OpenVPN does next tells all that matters.
-    send(client).catch((error: unknown) => { this.#log(messageOf(error)); });
   }
 }
