@@ -6,8 +6,8 @@ if ! command -v shellcheck >/dev/null; then
   echo "lint: shellcheck is not installed; shell scripts are not looked at" >&2
   exit 0
 fi
-mapfile -t scripts < <(git grep -lE --untracked '^#! ?/(usr/bin/env (ba)?sh|bin/(ba)?sh)' | xargs awk 'FNR == 1 && /^#!.*sh( |$)/ { print FILENAME }')
-# OpenWrt's own first line: an sh that has run /lib/functions.sh
-mapfile -t openwrt < <(git grep -l --untracked '^#!/bin/sh /etc/rc.common' || true)
+mapfile -t scripts < <(git grep -lE --untracked '^#! ?/(usr/bin/env |bin/)(ba)?sh( -[a-z]+)?$')
+# OpenWrt's own first line: an sh that has run /etc/rc.common, which reads the variables.
+mapfile -t openwrt < <(git grep -l --untracked '^#!/bin/sh /etc/rc.common$')
 shellcheck "${scripts[@]}"
-((${#openwrt[@]} == 0)) || shellcheck --shell=dash --exclude=SC2034 "${openwrt[@]}" # USE_PROCD, START: read by rc.common
+shellcheck --shell=dash --exclude=SC2034 "${openwrt[@]}"

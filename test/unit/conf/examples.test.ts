@@ -9,7 +9,7 @@ import { DaemonError } from '../../../src/core/errors.js';
 import { checkout } from '../../lab/paths.js';
 
 const folder = join(checkout, 'conf', 'examples');
-const examples = readdirSync(folder).filter((name) => name.endsWith('.yaml'));
+const examples = [...readdirSync(folder).filter((name) => name.endsWith('.yaml')), '../openwrt/config.yaml'];
 const read = (name: string): string => readFileSync(join(folder, name), 'utf8');
 
 /** What an editor would judge by. */
