@@ -4,70 +4,105 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { checkout } from '../lab/paths.js';
 import { sleep, until } from '../lab/wait.js';
 
 /** `npm run lab` without its set-up, with a temporary folder of its own, by which all that it makes is found. */
-function startLab(temporary: string): { child: ChildProcess; output: () => string } {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'test/lab/main.ts'], { cwd: checkout, env: { ...process.env, TMPDIR: temporary }, stdio: ['ignore', 'pipe', 'pipe'] });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  return { child, output: () => output };
+class LabRun {
+  readonly temporary = mkdtempSync(join(tmpdir(), 'ood-story-'));
+  readonly child: ChildProcess;
+  readonly exit: Promise<number | null>;
+  output = '';
+
+  constructor(...args: readonly string[]) {
+    const env = { ...process.env, TMPDIR: this.temporary };
+    const child = spawn(process.execPath, ['--import', 'tsx', 'test/lab/main.ts', ...args], { cwd: checkout, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (this.output += chunk.toString()));
+    this.exit = once(child, 'close').then(([code]) => code as number | null);
+    this.child = child;
+  }
+
+  /** tsx keeps its cache in the temporary folder, too. */
+  folders(): string[] {
+    return readdirSync(this.temporary).filter((name) => name.startsWith('ood-'));
+  }
+
+  /** The namespaces that the janitor of this run was told to remove. */
+  namespaces(): string[] {
+    return pids().map(commandLineOf)
+      .filter((words) => words[1]?.endsWith('janitor.sh') && words[2]?.startsWith(`${this.temporary}/`))
+      .flatMap((words) => words.slice(3).filter(Boolean));
+  }
+
+  /** Processes that write into the folder, or were told about it. */
+  processes(): string[] {
+    const ours = (pid: string): boolean => commandLineOf(pid).some((word) => word.includes(this.temporary)) || standardOutputOf(pid).startsWith(this.temporary);
+    return pids().filter(ours).map((pid) => commandLineOf(pid).join(' '));
+  }
 }
 
 describe('npm run lab', () => {
-  let temporary: string;
+  const runs: LabRun[] = [];
+  let whole: LabRun;
+  let kept: LabRun;
+
+  function start(...args: readonly string[]): LabRun {
+    const run = new LabRun(...args);
+    runs.push(run);
+    return run;
+  }
 
   beforeAll(() => {
-    temporary = mkdtempSync(join(tmpdir(), 'ood-story-'));
+    // They mostly wait: they play while others are interrupted.
+    whole = start();
+    kept = start('--keep');
   });
 
   afterAll(() => {
-    rmSync(temporary, { recursive: true });
+    for (const { temporary } of runs) rmSync(temporary, { recursive: true });
   });
-
-  it('plays the whole story, exits 0, leaves nothing behind', async () => {
-    const { child, output } = startLab(temporary);
-    const [code] = (await once(child, 'exit')) as [number];
-    process.stderr.write(output());
-    expect({ code, output: output() }).toMatchObject({ code: 0, output: expect.stringContaining('Every step was seen.') });
-    expect(output()).not.toContain('✗');
-    expect(output()).not.toContain('\u001b'); // not a terminal
-    expect(labFolders(temporary)).toEqual([]);
-    expect(processesOf(temporary)).toEqual([]);
-  }, 60_000);
 
   it.each([
     { signal: 'SIGINT', afterMs: 150 }, { signal: 'SIGINT', afterMs: 350 }, { signal: 'SIGINT', afterMs: 500 }, { signal: 'SIGINT', afterMs: 700 },
     { signal: 'SIGTERM', afterMs: 1_000 }, { signal: 'SIGINT', afterMs: 3_500 }, { signal: 'SIGKILL', afterMs: 600 },
   ] as const)('$signal after $afterMs ms leaves nothing behind', async ({ signal, afterMs }) => {
-    const { child, output } = startLab(temporary);
+    const run = start();
     await sleep(afterMs);
-    const namespaces = namespacesOf(temporary);
-    child.kill(signal);
-    await once(child, 'exit');
-    expect(output()).not.toContain('✗');
+    const namespaces = run.namespaces();
+    run.child.kill(signal);
+    await run.exit;
+    expect(run.output).not.toContain('✗');
     // The janitor outlives one that was killed without a chance to wait for it.
-    await until('everything is gone', () => labFolders(temporary).length === 0, { everyMs: 20 });
-    expect(processesOf(temporary)).toEqual([]);
+    await until('everything is gone', () => run.folders().length === 0, { everyMs: 20 });
+    expect(run.processes()).toEqual([]);
     expect(namespaces.filter((name) => existsSync(`/run/netns/${name}`))).toEqual([]);
   });
+
+  it('plays the whole story, exits 0, leaves nothing behind', async () => {
+    const code = await whole.exit;
+    process.stderr.write(whole.output);
+    expect({ code, output: whole.output }).toMatchObject({ code: 0, output: expect.stringContaining('Every step was seen.') });
+    expect(whole.output).not.toContain('✗');
+    expect(whole.output).not.toContain('\u001b'); // not a terminal
+    expect(whole.folders()).toEqual([]);
+    expect(whole.processes()).toEqual([]);
+  });
+
+  it('--keep leaves it up, and the command that it prints removes it', async () => {
+    expect({ code: await kept.exit, output: kept.output }).toMatchObject({ code: 0, output: expect.stringContaining('It is left up.') });
+    const status = /^ +(\S+ \S+main\.js status --socket \S+)$/m.exec(kept.output)![1]!;
+    expect((await execa('sh', ['-c', status], { cwd: checkout })).stdout).toMatch(/^office: /);
+    const namespaces = [...kept.output.matchAll(/ip netns exec (\S+)/g)].map(([, name]) => name!);
+    expect(namespaces.filter((name) => !existsSync(`/run/netns/${name}`))).toEqual([]);
+
+    const remove = /^ +(sh \S+janitor\.sh .*)$/m.exec(kept.output)![1]!;
+    await execa('sh', ['-c', remove]);
+    expect(namespaces.filter((name) => existsSync(`/run/netns/${name}`))).toEqual([]);
+    expect(kept.folders()).toEqual([]);
+    expect(kept.processes()).toEqual([]);
+  });
 });
-
-/** The namespaces that the janitor of a lab in that folder was told to remove. */
-function namespacesOf(temporary: string): string[] {
-  return pids().map(commandLineOf).filter((words) => words[1]?.endsWith('janitor.sh') && words[2]?.startsWith(`${temporary}/`)).flatMap((words) => words.slice(3).filter(Boolean));
-}
-
-/** tsx keeps its cache there, too. */
-function labFolders(temporary: string): string[] {
-  return readdirSync(temporary).filter((name) => name.startsWith('ood-'));
-}
-
-/** Processes that write into the folder, or are told about it. */
-function processesOf(temporary: string): string[] {
-  return pids().filter((pid) => commandLineOf(pid).some((word) => word.includes(temporary)) || standardOutputOf(pid).startsWith(temporary)).map((pid) => commandLineOf(pid).join(' '));
-}
 
 function pids(): string[] {
   return readdirSync('/proc').filter((name) => /^\d+$/.test(name));

@@ -26,8 +26,8 @@ export interface DaemonOptions {
 /** One line of the daemon's log. */
 export type LogLine = Readonly<Record<string, unknown>>;
 
-/** The built program, as a user has it. */
-export const commandLine = [process.execPath, join(checkout, 'dist', 'cli', 'main.js')] as const;
+/** The built program, as a user has it; OOD_PROGRAM names another copy of its main.js, such as an installed one. */
+export const commandLine = [process.execPath, process.env['OOD_PROGRAM'] ?? join(checkout, 'dist', 'cli', 'main.js')] as const;
 
 /** The name of the one tunnel. */
 export const tunnelName = 'office';

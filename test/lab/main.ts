@@ -28,12 +28,15 @@ if (options.help) {
 /** True if every step was seen. */
 async function run(keep: boolean): Promise<boolean> {
   timeline.heading('openvpn-ondemand lab: a LAN host, the router with the daemon, an OpenVPN server, a service behind it');
+  timeline.text('      time  gate');
   const lab = await Lab.open();
   try {
-    timeline.seen('four namespaces, certificates, an OpenVPN server, a service');
+    timeline.seen('four namespaces, certificates, an OpenVPN server, a service', 'none');
     const stage = await setStage(lab);
-    timeline.seen('the daemon runs in the router; tcpdump watches the underlay');
-    const seen = await play(stage, keep);
+    const tell = logOf(stage);
+    tell();
+    timeline.seen('the daemon runs in the router; tcpdump watches the underlay', await gateOf(stage));
+    const seen = await play(stage, keep, tell);
     timeline.heading(seen ? 'Every step was seen.' : 'Not every step was seen.');
     if (!seen) timeline.text(`\nThe daemon's log:\n${stage.daemon.program.stderr}`);
     if (keep) timeline.text(await leave(stage));
@@ -46,23 +49,15 @@ async function run(keep: boolean): Promise<boolean> {
   }
 }
 
-async function play(stage: Stage, keep: boolean): Promise<boolean> {
+async function play(stage: Stage, keep: boolean, tell: () => void): Promise<boolean> {
   const steps = story.filter(({ last }) => !(keep && last));
-  let told = 0;
-  const tell = (): void => {
-    for (const { msg, time } of stage.daemon.log().slice(told)) {
-      told += 1;
-      if (typeof msg === 'string' && typeof time === 'string') timeline.event(msg, Date.parse(time));
-    }
-  };
   for (const { title, play: playStep } of steps) {
-    tell();
-    timeline.begins(title);
+    timeline.begins(title, await gateOf(stage));
     const following = setInterval(tell, 50);
     try {
       const seen = await playStep(stage);
       tell();
-      timeline.seen(seen);
+      timeline.seen(seen, await gateOf(stage));
     } catch (error) {
       tell();
       timeline.missed(error instanceof Error ? error.message : String(error));
@@ -72,6 +67,22 @@ async function play(stage: Stage, keep: boolean): Promise<boolean> {
     }
   }
   return true;
+}
+
+/** Each call puts what the daemon has logged since the last one into the timeline. */
+function logOf({ daemon }: Stage): () => void {
+  let told = 0;
+  return () => {
+    for (const { msg, time } of daemon.log().slice(told)) {
+      told += 1;
+      if (typeof msg === 'string' && typeof time === 'string') timeline.event(msg, Date.parse(time));
+    }
+  };
+}
+
+/** As the daemon tells it. */
+async function gateOf({ daemon }: Stage): Promise<string> {
+  return daemon.program.running ? (await daemon.status()).gate : 'none';
 }
 
 /** Leaves everything up; resolves with the commands to look around. */

@@ -12,22 +12,22 @@ export class Timeline {
     this.#line(this.#paint('bold', text));
   }
 
-  /** A step begins. */
-  begins(title: string): void {
-    this.#line(`${this.#clock()}  ${this.#paint('bold', title)}`);
+  /** A step begins; `gate` is what the firewall does with packets to the protected network. */
+  begins(title: string, gate: string): void {
+    this.#row(this.#clock(), gate, this.#paint('bold', title));
   }
 
   /** What the daemon told, and when (milliseconds since the epoch). */
   event(text: string, atMs: number): void {
-    this.#line(`${this.#clock(atMs)}    ${this.#paint('dim', text)}`);
+    this.#row(this.#clock(atMs), '', `  ${this.#paint('dim', text)}`);
   }
 
-  seen(text: string): void {
-    this.#line(`${this.#clock()}    ${this.#paint('green', '✓')} ${text}`);
+  seen(text: string, gate: string): void {
+    this.#row(this.#clock(), gate, `  ${this.#paint('green', '✓')} ${text}`);
   }
 
   missed(text: string): void {
-    this.#line(`${this.#clock()}    ${this.#paint('red', '✗')} ${text}`);
+    this.#row(this.#clock(), '', `  ${this.#paint('red', '✗')} ${text}`);
   }
 
   text(text: string): void {
@@ -37,6 +37,10 @@ export class Timeline {
   /** Nothing is printed from now on. */
   end(): void {
     this.#silent = true;
+  }
+
+  #row(clock: string, gate: string, text: string): void {
+    this.#line(`${clock}  ${gate.padEnd(gateWidth)}  ${text}`);
   }
 
   #clock(atMs = Date.now()): string {
@@ -51,6 +55,9 @@ export class Timeline {
     return this.#out.isTTY === true && process.env['NO_COLOR'] === undefined ? `\u001b[${styles[style]}m${text}\u001b[0m` : text;
   }
 }
+
+/** The longest is `bypass`. */
+const gateWidth = 6;
 
 /** A stream that may be a terminal. */
 export interface Output {

@@ -15,15 +15,15 @@ describe('the timeline', () => {
   it('is plain text where it is no terminal', () => {
     const out = output(false);
     const timeline = new Timeline(out);
-    timeline.begins('a step');
-    timeline.seen('what was seen');
+    timeline.begins('a step', 'hold');
+    timeline.seen('what was seen', 'open');
     timeline.missed('what was not');
-    expect(out.text).toMatch(/^ +0\.\d{3} s {2}a step\n +0\.\d{3} s {4}✓ what was seen\n +0\.\d{3} s {4}✗ what was not\n$/);
+    expect(out.text).toMatch(/^ +0\.\d{3} s {2}hold {4}a step\n +0\.\d{3} s {2}open {6}✓ what was seen\n +0\.\d{3} s {12}✗ what was not\n$/);
   });
 
   it('is coloured on a terminal', () => {
     const out = output(true);
-    new Timeline(out).seen('what was seen');
+    new Timeline(out).seen('what was seen', 'open');
     expect(out.text).toContain('\u001b[32m✓\u001b[0m');
   });
 
