@@ -1,7 +1,9 @@
-import type { Handlers } from './control/api.js';
+import type { Handlers, Question } from './control/api.js';
 import { DaemonError } from './core/errors.js';
 import type { StateFile } from './host/state-file.js';
 import { systemClock } from './host/clock.js';
+import type { CredentialRequest } from './management/requests.js';
+import { Secret } from './management/secret.js';
 import { tunnelStatus, tunnelWhy } from './status.js';
 import type { TunnelSet } from './tunnel-set.js';
 import { version } from './version.js';
@@ -9,11 +11,12 @@ import { version } from './version.js';
 /** What the daemon does for each request of the command line. */
 export function createHandlers(tunnels: TunnelSet, stateFile: StateFile): Omit<Handlers, 'reload'> {
   return {
-    status: () => Promise.resolve({ version, tunnels: [...tunnels].map(({ settings, tunnel, queueStats }) => tunnelStatus(settings, tunnel, queueStats)) }),
+    status: () => Promise.resolve({ version, tunnels: [...tunnels].map((running) => ({ ...tunnelStatus(running.settings, running.tunnel, running.queueStats), ...(running.question ? { asks: questionOf(running.question).text } : {}) })) }),
     why: async (name) => Promise.resolve(tunnelWhy(tunnels.get(name).settings, tunnels.get(name).tunnel)),
     up: async (name) => {
       const tunnel = tunnels.get(name);
       await stateFile.forget(name);
+      tunnel.tryAgain();
       const state = await tunnel.command({ type: 'command', command: 'up' }, ({ at }) => at === 'up' || at === 'backoff' || at === 'locked');
       if (state.at === 'backoff' || state.at === 'locked') throw new DaemonError('LINK_FAILED', state.failure.detail, { place: `tunnel ${name}`, hint: 'the log has what OpenVPN said' });
     },
@@ -32,9 +35,35 @@ export function createHandlers(tunnels: TunnelSet, stateFile: StateFile): Omit<H
       await stateFile.forget(name);
       await tunnel.command({ type: 'command', command: 'resume' }, ({ at }) => at !== 'paused');
     },
+    question: async (name) => {
+      const request = tunnels.get(name).question;
+      return Promise.resolve(request && questionOf(request));
+    },
+    answer: async ({ tunnel: name, username, secret, ok }) => {
+      const answer = ok === undefined ? { ...(username === undefined ? {} : { username }), secret: new Secret(secret ?? '') } : { ok };
+      tunnels.get(name).answer(answer);
+      return Promise.resolve();
+    },
     ready: async (name) => {
       if (!tunnels.get(name).ready()) throw new DaemonError('USAGE', 'nothing waits to be told that the link is up', { place: `tunnel ${name}`, hint: 'this is for `command: {ready: signal}`, while `up` is under way' });
       return Promise.resolve();
     },
   };
+}
+
+function questionOf(request: CredentialRequest): Question {
+  switch (request.kind) {
+    case 'login':
+    case 'username':
+      return { kind: request.kind, text: `user name for ${request.realm}`, echo: true };
+    case 'passphrase':
+      return { kind: 'passphrase', text: `password of ${request.realm}`, echo: false };
+    case 'response':
+      return { kind: 'response', text: request.text, echo: request.echo };
+    case 'open-url':
+      return { kind: 'open-url', text: request.url, echo: true };
+    case 'confirm':
+    case 'string':
+      return { kind: request.kind, text: `${request.name}: ${request.text}`, echo: true };
+  }
 }

@@ -2,8 +2,12 @@ import { dirname, join } from 'node:path';
 import type { TunnelSettings } from './config/load.js';
 import type { ClockPort, LinkPort, LogPort, Marks, Prefix } from './core/ports.js';
 import { contains, formatNet, parseNet, subtract } from './gate/prefix.js';
+import { credentialsOf, type TunnelCredentials } from './credentials-of.js';
+import { AttachLink } from './link/attach.js';
 import { CommandLink } from './link/command.js';
 import { OpenvpnLink } from './link/openvpn.js';
+import type { ManagementAddress } from './management/client.js';
+import { fromFile } from './management/sources.js';
 
 export interface LinkMeans {
   readonly marks: Marks;
@@ -22,22 +26,37 @@ export interface TunnelLink {
   isCurrent(): Promise<boolean>;
   /** The command says that it is up. False if nothing waited for that. */
   ready(): boolean;
+  readonly credentials?: TunnelCredentials;
 }
 
 /** The link that a tunnel's settings describe. Nothing is started yet. Rejects with a DaemonError. */
 export async function linkOf(settings: TunnelSettings, { marks, folder, log, clock }: LinkMeans): Promise<TunnelLink> {
   const { name, device, link, standby, idle, hold } = settings;
+  const answers = credentialsOf(settings.credentials);
+  const { credentials } = answers;
   switch (link.kind) {
     case 'openvpn': {
       const inactiveMs = typeof idle === 'object' && idle.by === 'openvpn' ? { inactiveMs: idle.after } : {};
-      const port = await OpenvpnLink.create({ name, device, config: link.config, program: link.program, args: link.args, mark: marks.transport, standby, folder, routes: routesOf(settings), dialTimeoutMs: hold.timeout, holdPackets: hold.packets, ...inactiveMs }, clock, log);
-      return { port, remotes: () => port.remotes, isCurrent: () => port.isCurrent(), ready: () => false };
+      const port = await OpenvpnLink.create({ name, device, config: link.config, program: link.program, args: link.args, mark: marks.transport, credentials, standby, folder, routes: routesOf(settings), dialTimeoutMs: hold.timeout, holdPackets: hold.packets, ...inactiveMs }, clock, log);
+      return { port, remotes: () => port.remotes, isCurrent: () => port.isCurrent(), ready: () => false, credentials: answers };
+    }
+    case 'attach': {
+      const password = link.passwordFile === undefined ? undefined : fromFile(link.passwordFile);
+      const port = new AttachLink({ name, device, address: managementAddress(link.management), password, credentials, remotes: link.remotes }, log);
+      return { port, remotes: () => port.remotes, isCurrent: () => Promise.resolve(true), ready: () => false, credentials: answers };
     }
     case 'command': {
       const port = new CommandLink({ name, device, up: link.up, down: link.down, ready: link.ready, remotes: link.remotes, downTimeoutMs: link.downTimeout, marker: join(dirname(folder), `${name}.up`) }, clock, log);
       return { port, remotes: () => port.remotes, isCurrent: () => port.isCurrent(), ready: () => port.ready() };
     }
   }
+}
+
+/** `/path` or `HOST:PORT`, an IPv6 host in brackets. */
+function managementAddress(text: string): ManagementAddress {
+  if (text.startsWith('/')) return { path: text };
+  const colon = text.lastIndexOf(':');
+  return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) };
 }
 
 /** What is protected, without what is excluded. */

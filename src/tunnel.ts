@@ -7,6 +7,8 @@ import type { Policy } from './core/policy.js';
 import type { GatePort, GateTunnel, QueueStats } from './core/ports.js';
 import { startingTunnel, type State, type Tunnel } from './core/state.js';
 import { linkOf, type LinkMeans, type TunnelLink } from './link-of.js';
+import type { PersonsAnswer } from './management/attended.js';
+import type { CredentialRequest } from './management/requests.js';
 import { HoldQueue } from './nfqueue/queue.js';
 
 /** One tunnel with its adapters. `create`, `bind`, `run`, and at its end `end`. */
@@ -74,6 +76,23 @@ export class RunningTunnel {
   /** False if nothing waited to be told that the link is up. */
   ready(): boolean {
     return this.#link.ready();
+  }
+
+  /** What a person is asked; undefined if nothing is. */
+  get question(): CredentialRequest | undefined {
+    return this.#link.credentials?.prompts?.pending;
+  }
+
+  /** Rejects with USAGE if nothing, or something else, is asked. */
+  answer(answer: PersonsAnswer): void {
+    const prompts = this.#link.credentials?.prompts;
+    if (!prompts) throw new DaemonError('USAGE', 'nothing is asked', { place: `tunnel ${this.name}`, hint: 'questions come to a person with `credentials: {prompt: true}`' });
+    prompts.answer(answer);
+  }
+
+  /** A code that was refused together with a password may have been the fault, not the password: it may be sent again. */
+  tryAgain(): void {
+    this.#link.credentials?.credentials?.memory.allowDoubtful();
   }
 
   tell(event: TunnelEvent): void {

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { DaemonError, messageOf } from '../core/errors.js';
 import { version } from '../version.js';
+import { answerCommand } from './commands/answer.js';
 import { checkCommand } from './commands/check.js';
 import { doctorCommand } from './commands/doctor.js';
 import { downCommand } from './commands/down.js';
@@ -29,7 +30,7 @@ const program = new Command('openvpn-ondemand')
   .exitOverride()
   .showHelpAfterError();
 
-for (const command of [runCommand, checkCommand, statusCommand, upCommand, downCommand, pauseCommand, resumeCommand, reloadCommand, readyCommand, whyCommand, doctorCommand, flushCommand]) program.addCommand(command().copyInheritedSettings(program));
+for (const command of [runCommand, checkCommand, statusCommand, upCommand, downCommand, pauseCommand, resumeCommand, reloadCommand, readyCommand, answerCommand, whyCommand, doctorCommand, flushCommand]) program.addCommand(command().copyInheritedSettings(program));
 
 try {
   await program.parseAsync();

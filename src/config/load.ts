@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { dirname, isAbsolute, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { isMap, isNode, isPair, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
 import type { z } from 'zod';
 import { DaemonError, messageOf } from '../core/errors.js';
@@ -8,10 +8,12 @@ import { schema, type Configuration, type TunnelConfiguration } from './schema.j
 export type { Configuration, TunnelConfiguration };
 
 type OpenvpnSettings = NonNullable<TunnelConfiguration['openvpn']>;
+type StartedSettings = Extract<OpenvpnSettings, { config: string }>;
+type ManagedSettings = Extract<OpenvpnSettings, { management: string }>;
 type CommandSettings = NonNullable<TunnelConfiguration['command']>;
 
 /** What brings the link up. */
-export type LinkSettings = ({ readonly kind: 'openvpn' } & OpenvpnSettings) | ({ readonly kind: 'command' } & CommandSettings);
+export type LinkSettings = ({ readonly kind: 'openvpn' } & StartedSettings) | ({ readonly kind: 'attach' } & ManagedSettings) | ({ readonly kind: 'command' } & CommandSettings);
 
 /** A tunnel of the configuration with nothing left to default. */
 export type TunnelSettings = Omit<TunnelConfiguration, 'openvpn' | 'command' | 'device' | 'queue'> & { readonly name: string; readonly device: string; readonly queue: number; readonly link: LinkSettings };
@@ -66,7 +68,8 @@ function settle(name: string, { openvpn, command, ...tunnel }: TunnelConfigurati
 function linkOf(openvpn: OpenvpnSettings | undefined, command: CommandSettings | undefined, folder: string): LinkSettings {
   if (command) return { kind: 'command', ...command };
   if (!openvpn) throw new Error('the schema lets no tunnel through that has no link');
-  return { kind: 'openvpn', ...openvpn, config: isAbsolute(openvpn.config) ? openvpn.config : resolve(folder, openvpn.config) };
+  if ('management' in openvpn) return { kind: 'attach', ...openvpn, ...(openvpn.passwordFile === undefined ? {} : { passwordFile: resolve(folder, openvpn.passwordFile) }) };
+  return { kind: 'openvpn', ...openvpn, config: resolve(folder, openvpn.config) };
 }
 
 /** What each tunnel says well on its own, but not beside the others. */
@@ -97,12 +100,12 @@ function problemsOf(issue: z.core.$ZodIssue, document: Document, lines: LineCoun
   // A union that failed in one form only speaks of that form.
   const inner = issue.code === 'invalid_union' ? bestOfUnion(issue) : undefined;
   const path = [...issue.path, ...(inner?.path ?? [])];
-  return [{ line: lineOf(path, document, lines), path: path.join('.'), message: inner?.message ?? message }];
+  const absent = inner?.code === 'invalid_type' && document.getIn(path) === undefined;
+  return [{ line: lineOf(path, document, lines), path: path.join('.'), message: absent ? 'is missing' : (inner?.message ?? message) }];
 }
 
-function bestOfUnion(issue: z.core.$ZodIssueInvalidUnion): { path: PropertyKey[]; message: string } | undefined {
-  const telling = issue.errors.map(([first]) => first).find((first) => first !== undefined && (first.code === 'custom' || first.code === 'unrecognized_keys' || first.path.length > 0));
-  return telling ? { path: telling.path, message: telling.message } : undefined;
+function bestOfUnion(issue: z.core.$ZodIssueInvalidUnion): z.core.$ZodIssue | undefined {
+  return issue.errors.map(([first]) => first).find((first) => first !== undefined && (first.code === 'custom' || first.code === 'unrecognized_keys' || first.path.length > 0));
 }
 
 /** The line of the nearest node on the path that is really there; for a key, the line where the key stands. */

@@ -37,13 +37,45 @@ const idle = z
   ], { error: 'is not a duration (like 5m), "never", or {after, by}' })
   .describe('How long without traffic until the tunnel goes down');
 
-const openvpn = z
+const address = z.string().refine((text) => isIP(text) !== 0, 'is not an IPv4 or IPv6 address');
+
+const started = z
   .strictObject({
     config: z.string().min(1).describe('OpenVPN client configuration (.ovpn)'),
     program: z.string().min(1).default('openvpn').describe('The openvpn program'),
     args: z.array(z.string()).default([]).describe('More options for openvpn, as on its command line'),
   })
   .describe('A tunnel that this daemon starts and stops');
+
+const sourceForms = [
+  z.strictObject({ file: z.string().min(1).describe('A file that its owner alone may read') }),
+  z.strictObject({ systemd: z.string().min(1).describe('A credential of the systemd unit (LoadCredential=)') }),
+  z.strictObject({ env: z.string().min(1).describe('An environment variable of the daemon; no child inherits it') }),
+  z.strictObject({ command: z.array(z.string()).min(1), timeout: duration.prefault('10s') }).describe('What a command writes to its standard output; no shell'),
+] as const;
+
+const source = z.union(sourceForms, { error: 'is not a source: {file}, {systemd}, {env} or {command}' }).describe('Where a secret comes from; it is read anew whenever it is needed');
+
+const credentials = z
+  .strictObject({
+    login: source.optional().describe('User name and password, in two lines'),
+    username: z.string().min(1).optional(),
+    password: source.optional().describe('The password of `username`'),
+    passphrase: source.optional().describe('Of the private key'),
+    code: source.optional().describe('One-time codes, for every kind of challenge'),
+    openUrl: z.strictObject({ command: z.array(z.string()).min(1), timeout: duration.prefault('10s') }).optional().describe('Shows the address in OPEN_URL to somebody (web authentication)'),
+    prompt: z.boolean().default(false).describe('What is not given here is asked of a person: `openvpn-ondemand answer NAME`'),
+  })
+  .refine(({ username, password }) => (username === undefined) === (password === undefined), { error: 'needs both `username` and `password`, or neither', path: ['username'] })
+  .refine(({ login, username }) => login === undefined || username === undefined, { error: 'stands beside `login`, which has the user name already', path: ['username'] });
+
+const managed = z
+  .strictObject({
+    management: z.string().regex(/^(\/.+|\[?[^[\]]+\]?:\d{1,5})$/, 'is not HOST:PORT or the path of a unix socket').describe('HOST:PORT, or the path of a unix socket'),
+    passwordFile: z.string().min(1).optional().describe('The password of the management interface; its owner alone may read it'),
+    remotes: z.array(address).default([]).describe('Addresses of the servers, which this host reaches outside of the tunnel; or give OpenVPN `mark` (README)'),
+  })
+  .describe('An OpenVPN that somebody else starts, with --management and --management-hold');
 
 const argv = z.array(z.string()).min(1, 'names no program').describe('A program and its arguments; no shell');
 
@@ -52,13 +84,14 @@ const command = z
     up: argv.describe('Brings the link up'),
     down: argv.describe('Takes it down'),
     ready: z.enum(['exit', 'signal']).default('exit').describe('The link is up when `up` ends with status 0, or when the daemon is told: SIGUSR1, or `openvpn-ondemand ready NAME`'),
-    remotes: z.array(z.string().refine((text) => isIP(text) !== 0, 'is not an IPv4 or IPv6 address')).default([]).describe('Addresses that the link itself must reach outside of it (a WireGuard endpoint)'),
+    remotes: z.array(address).default([]).describe('Addresses that the link itself must reach outside of it (a WireGuard endpoint)'),
     downTimeout: duration.prefault('10s').describe('A `down` that takes longer is ended'),
   })
   .describe('Any two commands in place of OpenVPN');
 
 const tunnel = z.strictObject({
-  openvpn: openvpn.optional(),
+  openvpn: z.union([started, managed], { error: 'needs `config` (we start it) or `management` (somebody else does)' }).optional(),
+  credentials: credentials.optional().describe('What OpenVPN asks for'),
   command: command.optional(),
   protect: z.array(prefix).min(1, 'names no prefix: nothing would be protected').describe('The prefixes that may be reached through this tunnel only'),
   exclude: z.array(prefix).default([]).describe('Prefixes inside `protect` that are not protected'),
@@ -79,6 +112,7 @@ const tunnel = z.strictObject({
   linger: duration.prefault('200ms').describe('Between closing the gate and stopping OpenVPN, for replies in flight'),
 }).superRefine(({ openvpn, command, device }, context) => {
   if ((openvpn === undefined) === (command === undefined)) context.addIssue({ code: 'custom', message: 'needs either `openvpn` or `command`' });
+  if (openvpn !== undefined && 'management' in openvpn && device === undefined) context.addIssue({ code: 'custom', path: ['device'], message: 'is missing: with `management` we do not name the device, its configuration does (`dev`)' });
   if (command !== undefined && device === undefined) context.addIssue({ code: 'custom', path: ['device'], message: 'is missing: a `command` needs the device that its packets leave by' });
 });
 

@@ -18,6 +18,8 @@ export interface TunnelStatus {
   readonly protect: readonly string[];
   readonly held: { readonly packets: number; readonly oldestMs: number };
   readonly counters: Counters;
+  /** What a person is asked: see `answer`. */
+  readonly asks?: string;
   readonly lastWake?: LastWake;
   /** Why the last dial failed. */
   readonly lastFailure?: { readonly at: string; readonly code: string; readonly detail: string };
@@ -69,8 +71,27 @@ export interface ReloadReport {
 /** One line of JSON from the client. */
 export type Request =
   | { readonly command: 'status' | 'reload' }
-  | { readonly command: 'up' | 'down' | 'resume' | 'ready' | 'why'; readonly tunnel: string }
+  | { readonly command: 'up' | 'down' | 'resume' | 'ready' | 'why' | 'question'; readonly tunnel: string }
+  | AnswerRequest
   | PauseRequest;
+
+/** What OpenVPN wants to know from a person. */
+export interface Question {
+  readonly kind: 'login' | 'username' | 'passphrase' | 'response' | 'open-url' | 'confirm' | 'string';
+  /** What to show. */
+  readonly text: string;
+  /** The answer may be shown while it is typed. */
+  readonly echo: boolean;
+}
+
+export interface AnswerRequest {
+  readonly command: 'answer';
+  readonly tunnel: string;
+  readonly username?: string;
+  readonly secret?: string;
+  /** Of a confirmation. */
+  readonly ok?: boolean;
+}
 
 export interface PauseRequest {
   readonly command: 'pause';
@@ -98,5 +119,8 @@ export interface Handlers {
   /** The link that a command brings up says that it is up. */
   ready(tunnel: string): Promise<void>;
   why(tunnel: string): Promise<Why>;
+  /** Undefined if nothing is asked. */
+  question(tunnel: string): Promise<Question | undefined>;
+  answer(request: Omit<AnswerRequest, 'command'>): Promise<void>;
   reload(): Promise<ReloadReport>;
 }

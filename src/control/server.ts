@@ -110,9 +110,12 @@ function perform(line: string, handlers: Handlers): Promise<unknown> {
     case 'resume':
     case 'ready':
     case 'why':
+    case 'question':
       return handlers[request['command']](textOf(tunnel));
     case 'pause':
       return handlers.pause({ tunnel: textOf(tunnel), ...durationOf(request['forMs']), bypass: request['bypass'] === true, persist: request['persist'] === true });
+    case 'answer':
+      return handlers.answer({ tunnel: textOf(tunnel), ...textsOf(request, ['username', 'secret']), ...(typeof request['ok'] === 'boolean' ? { ok: request['ok'] } : {}) });
     default:
       throw new DaemonError('USAGE', 'the daemon does not know this request', { hint: 'are the command line and the daemon of one version?' });
   }
@@ -121,6 +124,10 @@ function perform(line: string, handlers: Handlers): Promise<unknown> {
 function textOf(tunnel: unknown): string {
   if (typeof tunnel !== 'string') throw new DaemonError('USAGE', 'the request names no tunnel');
   return tunnel;
+}
+
+function textsOf<Key extends string>(request: Record<string, unknown>, keys: readonly Key[]): Partial<Record<Key, string>> {
+  return Object.fromEntries(keys.filter((key) => typeof request[key] === 'string').map((key) => [key, request[key]])) as Partial<Record<Key, string>>;
 }
 
 function durationOf(forMs: unknown): { forMs?: number } {

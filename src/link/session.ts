@@ -5,6 +5,7 @@ import type { LinkFailure } from '../core/words.js';
 import { messageOf } from '../core/errors.js';
 import { ManagementListener } from '../management/listen.js';
 import type { ManagementClient } from '../management/client.js';
+import { maskLog } from '../management/decode.js';
 import type { Credentials } from '../management/credentials.js';
 import { ManagementWatch, type WatchEvent } from './management-watch.js';
 
@@ -132,7 +133,8 @@ export class Session {
     // OpenVPN has no other way to say why it did not start.
     if (/^Options error|: fatal|Cannot|ERROR:/i.test(line)) this.#lastError = line.replace(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d /, '');
     if (this.#watch && line.includes('VERIFY ERROR')) this.#watch.certificateProblem = line.slice(line.indexOf('VERIFY ERROR'));
-    this.#events$.next({ type: 'log', line });
+    // OpenVPN writes some answers to its log as they are.
+    this.#events$.next({ type: 'log', line: maskLog(line) });
   }
 
   #end({ problem }: { readonly problem?: string }): void {

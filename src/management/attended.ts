@@ -24,6 +24,11 @@ export class AttendedPrompts implements CredentialProvider {
     this.pending$ = this.#pending$.asObservable();
   }
 
+  /** What is asked now. */
+  get pending(): CredentialRequest | undefined {
+    return this.#waiting[0]?.request;
+  }
+
   for(request: CredentialRequest, signal?: AbortSignal): Promise<CredentialAnswer | undefined> {
     return new Promise((resolve) => {
       const leave = (answer: CredentialAnswer | undefined): void => {
