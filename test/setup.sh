@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 # program=Debian package
 wanted=(openvpn=openvpn iptables=iptables ip6tables=iptables ipset=ipset nft=nftables ip=iproute2 conntrack=conntrack
-  tcpdump=tcpdump iperf3=iperf3 openssl=openssl make=make cc=gcc 'c++=g++' python3=python3 pgrep=procps unshare=util-linux shellcheck=shellcheck)
+  tcpdump=tcpdump iperf3=iperf3 openssl=openssl make=make cc=gcc 'c++=g++' python3=python3 pgrep=procps unshare=util-linux dbus-daemon=dbus-daemon dbus-send=dbus-bin shellcheck=shellcheck)
 # and what the caller wants besides, in the same form
 wanted+=("$@")
 missing=()
