@@ -135,7 +135,7 @@ const metrics = z
 
 export const schema = z.strictObject({
   control: z.strictObject({ socket: z.string().min(1).default('/run/openvpn-ondemand/control.sock') }).prefault({}).describe('The socket that the command line speaks to'),
-  gate: z.enum(['auto', 'iptables']).default('auto').describe('The firewall that is used'),
+  gate: z.enum(['auto', 'iptables', 'nft']).default('auto').describe('The firewall that is used'),
   mark: markMask.default(DEFAULT_MARK),
   stateFile: z.string().min(1).default('/var/lib/openvpn-ondemand/state.json').describe('Where `pause --persist` is kept across restarts'),
   onStop: z.enum(['flush', 'keep']).default('flush').describe('What a stopped daemon leaves: flush nothing, protected traffic then goes as if it had never been there; keep the guard, protected traffic is dropped until the next start'),
