@@ -16,6 +16,7 @@ import { StateFile } from './host/state-file.js';
 import { Urgency } from './host/urgency.js';
 import { logStep } from './log-step.js';
 import { tunnelStatus } from './status.js';
+import { watchSurroundings } from './surroundings.js';
 import { TunnelSet } from './tunnel-set.js';
 import { version } from './version.js';
 
@@ -103,9 +104,11 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
     urgency.set(step.tunnel, isOpening(step.after.state));
   });
   await serveMetrics(settings, tunnels, undo);
+  await tunnels.install();
   undo.push(() => (settings.onStop === 'flush' ? gate.remove() : holdAll(tunnels, gate)));
   undo.push(() => tunnels.end());
   await tunnels.start();
+  undo.push(await watchSurroundings(tunnels, log));
   await pauseAgain(stateFile, handlers, tunnels);
   log.info({ event: 'daemon.started', version, tunnels: settings.tunnels.map(({ name }) => name) }, 'the trap is set');
   control.serve(handlers);

@@ -45,9 +45,13 @@ export class TunnelSet {
     }
   }
 
-  /** Sets the trap and the machines going. */
+  /** Sets the trap. The gate of a tunnel that runs already is left where its state wants it. */
+  install(): Promise<void> {
+    return this.#gate.install([...this].map(({ forGate }) => forGate), (name) => gateOf(this.get(name).tunnel.state));
+  }
+
+  /** Sets the machines going; the trap is set before. */
   async start(): Promise<void> {
-    await this.#install();
     await Promise.all([...this].map((tunnel) => tunnel.run(this.#gate, this.#sink)));
   }
 
@@ -72,7 +76,7 @@ export class TunnelSet {
       await tunnel.bind();
       this.#tunnels.set(tunnel.name, tunnel);
     }
-    await this.#install();
+    await this.install();
     await Promise.all(created.map((tunnel) => tunnel.run(this.#gate, this.#sink)));
     return { started: created.map(({ name }) => name), ended: ended.map(({ name }) => name), unchanged: [...unchanged] };
   }
@@ -84,10 +88,5 @@ export class TunnelSet {
 
   async unbind(): Promise<void> {
     await Promise.all([...this].map((tunnel) => tunnel.unbind()));
-  }
-
-  /** The gate of a tunnel that runs is left where its state wants it. */
-  #install(): Promise<void> {
-    return this.#gate.install([...this].map(({ forGate }) => forGate), (name) => gateOf(this.get(name).tunnel.state));
   }
 }

@@ -6,6 +6,7 @@ import { joinTunnel, type Step } from './core/join.js';
 import type { Policy } from './core/policy.js';
 import type { GatePort, GateTunnel, QueueStats } from './core/ports.js';
 import { startingTunnel, type State, type Tunnel } from './core/state.js';
+import { processOf } from './host/process-of.js';
 import { linkOf, type LinkMeans, type TunnelLink } from './link-of.js';
 import type { PersonsAnswer } from './management/attended.js';
 import type { CredentialRequest } from './management/requests.js';
@@ -69,6 +70,7 @@ export class RunningTunnel {
       this.#tunnel = step.after;
       this.#steps$.next(step);
       sink(step);
+      this.#findWaker(step);
     });
     await this.#link.port.start();
   }
@@ -119,6 +121,14 @@ export class RunningTunnel {
   /** What still arrives is dropped from now on. */
   async unbind(): Promise<void> {
     await this.#queue?.close();
+  }
+
+  /** For `why`: the process whose packet began this wake, as long as the packet is still held. */
+  #findWaker({ event, before, after }: Step): void {
+    if (event.type !== 'packets-held' || event.first.interface !== undefined || before.wakes === after.wakes) return;
+    void processOf(event.first).then((found) => {
+      if (found) this.tell({ type: 'waker-found', process: `${found.program}[${found.pid}]` });
+    });
   }
 
   get #bound(): HoldQueue {

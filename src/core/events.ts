@@ -41,6 +41,8 @@ export type TunnelEvent =
   | EffectEvent
   /** The network under the tunnel is another one, or the machine slept: what OpenVPN waits for may never come. */
   | { readonly type: 'network'; readonly what: 'changed' | 'resumed' }
+  /** Which process sent the packet that woke. */
+  | { readonly type: 'waker-found'; readonly process: string }
   /** The deadline of the state has come. */
   | { readonly type: 'clock' };
 

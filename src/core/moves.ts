@@ -194,3 +194,8 @@ export function withWakePacket(tunnel: Tunnel, packet: NonNullable<Wake['packet'
 export function withProgress(tunnel: Tunnel, name: string, { now }: Context): Tunnel {
   return withLastWake(tunnel, (wake) => (wake.dialMs === undefined ? { ...wake, steps: [...(wake.steps ?? []), { name, ms: now - wake.at }].slice(-20) } : wake));
 }
+
+/** Found a little later than the packet. */
+export function withWaker(tunnel: Tunnel, process: string): Tunnel {
+  return withLastWake(tunnel, (wake) => (wake.packet === undefined ? wake : { ...wake, packet: { ...wake.packet, process } }));
+}

@@ -1,6 +1,6 @@
 import type { CommandEvent, TunnelEvent } from './events.js';
 import * as move from './moves.js';
-import { HOLD, stay, withProgress, withWakePacket, type Context, type Transition } from './moves.js';
+import { HOLD, stay, withProgress, withWakePacket, withWaker, type Context, type Transition } from './moves.js';
 import type { Policy } from './policy.js';
 import type { Backoff, Dialing, Draining, Idle, Locked, State, Tunnel, Up } from './state.js';
 
@@ -10,6 +10,7 @@ export type { Context, Transition };
 export function transition(tunnel: Tunnel, event: TunnelEvent, context: Context): Transition {
   const { state } = tunnel;
   if (event.type === 'command' && event.command === 'pause') return move.pause(tunnel, event, context);
+  if (event.type === 'waker-found') return stay(withWaker(tunnel, event.process));
   switch (state.at) {
     case 'idle':
       return fromIdle(tunnel, state, event, context);

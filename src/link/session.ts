@@ -117,7 +117,7 @@ export class Session {
 
   async #attach(client: ManagementClient): Promise<void> {
     // The first command, but its answer is not waited for: states come with the first hold.
-    const subscribed = client.stateOn();
+    const subscribed = client.stateOn().catch(() => undefined); // it ended: told by the end of the process
     this.#watch = new ManagementWatch(client, { device: this.#options.device, credentials: this.#options.credentials, emit: (event) => { this.#emit(event); } });
     if (this.#wanted) this.#watch.want();
     await subscribed;

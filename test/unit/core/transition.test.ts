@@ -310,6 +310,11 @@ describe('bounds', () => {
     expect(transition(setBack, events.clock, context).tunnel.lastFailure).toMatchObject({ code: 'timeout', detail: 'not connected after 30000 ms (ping-restart)' });
   });
 
+  it('adds the process to the packet that woke', () => {
+    const dialing = transition(fresh, events['packets-held'], context).tunnel;
+    expect(transition(dialing, { type: 'waker-found', process: 'curl[7]' }, context).tunnel.history[0]?.packet).toEqual({ ...packet, process: 'curl[7]' });
+  });
+
   it('keeps the steps of a dial with their times', () => {
     const dialing = transition(fresh, events['packets-held'], { ...context, now: 50 }).tunnel;
     expect(transition(dialing, events['link-progress'], { ...context, now: 57 }).tunnel.history[0]?.steps).toEqual([{ name: 'AUTH', ms: 7 }]);

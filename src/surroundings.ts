@@ -1,0 +1,31 @@
+import type { LogPort } from './core/ports.js';
+import { routeProtocol } from './gate/names.js';
+import { systemClock } from './host/clock.js';
+import { NetworkWatch } from './host/network.js';
+import { SuspendWatch } from './host/suspend.js';
+import type { TunnelSet } from './tunnel-set.js';
+
+/**
+ * Tells the tunnels when the network under them changes, or the machine has slept: what OpenVPN waits for then may never
+ * come. Nothing is polled. Resolves with how to end it.
+ */
+export async function watchSurroundings(tunnels: TunnelSet, log: LogPort): Promise<() => Promise<void>> {
+  const remotesOf = (name: string): readonly string[] => tunnels.get(name).forGate.remotes;
+  const network = await NetworkWatch.start({
+    remotes: () => [...tunnels].flatMap(({ name }) => remotesOf(name)),
+    ownDevices: () => new Set([...tunnels].map(({ settings }) => settings.device)),
+    ownProtocol: routeProtocol,
+  }, systemClock, log);
+  const suspend = new SuspendWatch({}, log);
+  network.changes$.subscribe((change) => {
+    suspend.look();
+    for (const tunnel of tunnels) if (change.affects(remotesOf(tunnel.name))) tunnel.tell({ type: 'network', what: 'changed' });
+  });
+  suspend.resumed$.subscribe(() => {
+    for (const tunnel of tunnels) tunnel.tell({ type: 'network', what: 'resumed' });
+  });
+  return async () => {
+    suspend.close();
+    await network.close();
+  };
+}
