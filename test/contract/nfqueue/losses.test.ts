@@ -110,6 +110,23 @@ describe('a flush', () => {
     expect(flushes).toEqual([{ packets: 5, remaining: 2 }]);
   });
 
+  it('of a part does not upset the count, whatever settles the rest', async () => {
+    for (const settle of [(queue: NfQueue) => queue.verdicts(queue.heldIds(), { verdict: 'accept' }), (queue: NfQueue) => queue.verdictUpTo(queue.heldIds().at(-1)!, { verdict: 'accept' })]) {
+      const queue = await fixture.open();
+      const packets = collect(queue);
+      await fixture.lab.send(5);
+      await fixture.lab.send(2, { from: fixture.lab.router });
+      await until('7 packets', () => packets.length === 7);
+      await flush();
+      expect(queue.stats()).toMatchObject({ held: 2, flushed: 5 });
+      expect(settle(queue)).toBe(7); // sent; the kernel's answers come later
+      await until('the kernel has nothing', () => queue.stats().kernel?.held === 0);
+      await until('the own count agrees', () => queue.held === 0);
+      expect(queue.stats().flushed).toBe(5);
+      await queue.close();
+    }
+  });
+
   it('that nobody has noticed yet shows in the kernel\'s answers to verdicts', async () => {
     const queue = watch(await fixture.open());
     const packets = collect(queue);

@@ -125,6 +125,17 @@ describe('a process', () => {
     expect([...receiver.received].sort((a, b) => a - b)).toEqual(sequence(30));
   });
 
+  it('hears of it when a listener of errors throws, and the queue goes on', async () => {
+    receiver.clear();
+    const running = fixture.lab.router.spawn('timeout', ['10', process.execPath, program('rethrows.mjs'), String(fixture.num)]);
+    await new Promise((resolve) => running.stdout.once('data', resolve));
+    for (let i = 0; i < 3; i++) {
+      await fixture.lab.send(1);
+      await until('it is delivered', () => receiver.received.length === i + 1);
+    }
+    expect((await running).stdout).toBe('ready\nERR_LISTENER ERR_LISTENER ERR_LISTENER');
+  });
+
   it('wakes up for nothing while nothing happens', async () => {
     const running = netns.spawn(process.execPath, ['--input-type=module', '--eval', `
       import { readFileSync } from 'node:fs';

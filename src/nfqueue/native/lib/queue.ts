@@ -115,7 +115,8 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
   /** Settles packets in the order given, many in one system call. Returns how many of them were held. */
   verdicts(ids: Iterable<number>, options: VerdictOptions): number {
     const list = toIds(ids);
-    return this.#settled(native.verdicts(this.#open(), list, ALLOW_BATCH, verdictCode(options), verdictMark(options)), list.length);
+    const queue = this.#open();
+    return this.#settled(native.verdicts(queue, list, this.#batching(), verdictCode(options), verdictMark(options)), list.length);
   }
 
   /** Settles everything up to `id`, in order, by one message: the kernel's batch verdict. Returns how many that were. */
@@ -203,13 +204,16 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
     return result;
   }
 
+  /** A batch verdict does not say which packets were not there any more: not while some are known to be gone. */
+  #batching(): number {
+    return this.#ledger.uncertain ? 0 : ALLOW_BATCH;
+  }
+
   async #settleChunk(ids: Uint32Array, code: number, mark: number): Promise<number> {
     const queue = this.#open();
     this.#tellLater(this.#ledger.compare());
-    // a batch verdict does not say which packets were not there any more
-    const flags = this.#ledger.uncertain ? ASK_ACK : ASK_ACK | ALLOW_BATCH;
     const before = native.sequence(queue);
-    const settled = this.#settled(native.verdicts(queue, ids, flags, code, mark), ids.length);
+    const settled = this.#settled(native.verdicts(queue, ids, this.#batching() | ASK_ACK, code, mark), ids.length);
     if (settled === 0) return 0;
     const first = (before + 1) >>> 0;
     const last = native.sequence(queue);

@@ -31,13 +31,14 @@ static void on_closed(uv_handle_t *handle) {
 }
 
 static void close_handle(struct nfq_queue *queue) {
+  bool has_tick = queue->handles == 2;
   queue->closed = true;
   uv_poll_stop(&queue->poll);
-  uv_poll_stop(&queue->tick);
+  if (has_tick) uv_poll_stop(&queue->tick);
   nfq_socket_close(&queue->socket);
   close(queue->timer);
   uv_close((uv_handle_t *)&queue->poll, on_closed);
-  uv_close((uv_handle_t *)&queue->tick, on_closed);
+  if (has_tick) uv_close((uv_handle_t *)&queue->tick, on_closed);
 }
 
 static void on_environment_end(napi_async_cleanup_hook_handle handle, void *data) {
@@ -108,14 +109,13 @@ struct nfq_queue *nfq_queue_create(napi_env env, const struct nfq_socket *socket
   uv_loop_t *loop;
   if (!queue || !queue->headers || !queue->parts || queue->timer < 0) return refuse(queue, &owned, env);
   if (napi_get_uv_event_loop(env, &loop) != napi_ok) return refuse(queue, &owned, env);
-  /* Neither can fail but for descriptors that epoll does not take, which these are not. */
-  if (uv_poll_init(loop, &queue->poll, owned.fd) != 0 || uv_poll_init(loop, &queue->tick, queue->timer) != 0) return refuse(queue, &owned, env);
+  if (uv_poll_init(loop, &queue->poll, owned.fd) != 0) return refuse(queue, &owned, env);
   queue->env = env;
   queue->socket = owned;
   queue->poll.data = queue->tick.data = queue;
-  queue->handles = 2;
-  queue->owners = 1;
-  if (!keep(queue, self, dispatch, records, replies) || napi_wrap(env, self, queue, finalize, NULL, NULL) != napi_ok) {
+  queue->handles = queue->owners = 1;
+  if (uv_poll_init(loop, &queue->tick, queue->timer) == 0) queue->handles = 2;
+  if (queue->handles < 2 || !keep(queue, self, dispatch, records, replies) || napi_wrap(env, self, queue, finalize, NULL, NULL) != napi_ok) {
     nfq_queue_close(queue);
     napi_throw_error(env, NULL, "queue: not created");
     return NULL;

@@ -57,7 +57,10 @@ static void tell(struct nfq_queue *queue, const struct report *report, napi_valu
     if (napi_create_uint32(env, numbers[i], &arguments[i]) != napi_ok) return;
   }
   arguments[5] = buffer;
-  napi_make_callback(env, queue->context, self, dispatch, 6, arguments, NULL);
+  if (napi_make_callback(env, queue->context, self, dispatch, 6, arguments, NULL) != napi_pending_exception) return;
+  /* A listener of 'error' threw, or there was none: as with any emitter, that is the process's to know. */
+  napi_value exception;
+  if (napi_get_and_clear_last_exception(env, &exception) == napi_ok) napi_fatal_exception(env, exception);
 }
 
 /* Takes over what one recvmmsg brought. */
