@@ -86,7 +86,7 @@ export class FakeGate implements GatePort {
     return this.#change(`install ${tunnels.map(({ name }) => name).join(' ')}`.trim(), () => {
       const plan = planOf(tunnels, { marks: this.#options.marks, lans: (this.#options.lans ?? []).map(parseNet), closingTable: 1 });
       const before = this.#states;
-      this.#states = new Map(plan.tunnels.map((planned) => [planned.tunnel.name, { planned, gate: gateOf(planned.tunnel.name), catchFirst: false, addresses: before.get(planned.tunnel.name)?.addresses ?? {} }]));
+      this.#states = new Map(plan.tunnels.map((planned) => [planned.tunnel.name, { planned, gate: gateOf(planned.tunnel.name), catchFirst: gateOf(planned.tunnel.name) !== 'bypass' && before.get(planned.tunnel.name)?.catchFirst === true, addresses: before.get(planned.tunnel.name)?.addresses ?? {} }]));
       this.#traffic = new Map();
       this.#plan = plan;
     });

@@ -46,9 +46,10 @@ export class NetfilterGate implements GatePort {
       try {
         const kept = await routing.install(plan, found);
         for (const other of await this.#parts.otherFirewalls()) await other.remove(() => Promise.resolve([]));
-        this.#forget();
+        const before = this.#forget();
         this.#current = new Map(plan.tunnels.map((planned) => [planned.tunnel.name, { planned, gate: 'hold', catchFirst: false, addresses: kept.get(planned.tunnel.name) ?? {} }]));
         for (const current of this.#current.values()) await this.#switch(firewall, current, 'hold', gateOf(current.planned.tunnel.name));
+        for (const [name, { catchFirst }] of before) if (catchFirst && this.#current.has(name)) await this.#catchFirst(this.#of(name), true);
       } catch (error) {
         // what an earlier run guards stays guarded; else nothing of a failed start remains
         if (!tookOver) await this.#removeAll().catch(() => undefined);
@@ -81,12 +82,7 @@ export class NetfilterGate implements GatePort {
   }
 
   catchFirst(tunnel: string, on: boolean): Promise<void> {
-    return this.#inTurn(async () => {
-      const current = this.#of(tunnel);
-      if (current.catchFirst === on || (on && current.gate === 'bypass')) return;
-      await this.#parts.routing.catchFirst(current.planned, current.addresses, on);
-      current.catchFirst = on;
-    });
+    return this.#inTurn(() => this.#catchFirst(this.#of(tunnel), on));
   }
 
   keepAddresses(tunnel: string, addresses: Addresses): Promise<void> {
@@ -125,39 +121,63 @@ export class NetfilterGate implements GatePort {
   }
 
   async #switch(firewall: Firewall, current: Current, from: Gate, gate: Gate): Promise<void> {
-    if (from === gate) return;
     const { planned, addresses } = current;
+    const { routing } = this.#parts;
     current.gate = undefined;
-    try {
+    if (from !== gate) {
       if (gate === 'bypass') await this.#openRoutes(current);
-      await (this.#takeExpected(current, from, gate) ?? firewall.switchGate(planned.id, from, gate));
-      if (from === 'bypass') await this.#parts.routing.catching(planned, addresses, true);
-    } catch (error) {
-      if (gate === 'bypass') await this.#parts.routing.catching(planned, addresses, true).catch(() => undefined);
-      throw error;
+      try {
+        await this.#change(firewall, current, from, gate);
+      } catch (error) {
+        if (gate === 'bypass') await routing.catching(planned, addresses, true).catch(() => undefined);
+        throw error;
+      }
+      if (from === 'bypass') {
+        await routing.catching(planned, addresses, true).catch(async (error: unknown) => {
+          await firewall.switchGate(planned.id, gate, from);
+          throw error;
+        });
+      }
     }
     current.gate = gate;
   }
 
-  /** What was prepared for just this change; anything else that was prepared ends. */
-  #takeExpected(current: Current, from: Gate, to: Gate): Promise<void> | undefined {
-    const { expected } = current;
+  /** By what was prepared for just this change, if it works; anything else that was prepared ends. */
+  async #change(firewall: Firewall, current: Current, from: Gate, to: Gate): Promise<void> {
+    const { expected, planned } = current;
     current.expected = undefined;
-    if (expected?.from === from && expected.to === to) return expected.change.apply();
-    expected?.change.cancel();
-    return undefined;
+    if (expected?.from === from && expected.to === to) {
+      try {
+        await expected.change.apply();
+        return;
+      } catch (error) {
+        // it may have ended before its time; has it done its work?
+        if ((await firewall.readGate(planned.id)) !== from) throw error;
+      }
+    } else {
+      expected?.change.cancel();
+    }
+    await firewall.switchGate(planned.id, from, to);
   }
 
-  #forget(): void {
-    for (const { expected } of this.#current.values()) expected?.change.cancel();
+  /** Returns what is forgotten. */
+  #forget(): ReadonlyMap<string, Current> {
+    const before = this.#current;
+    for (const { expected } of before.values()) expected?.change.cancel();
     this.#current = new Map();
+    return before;
+  }
+
+  async #catchFirst(current: Current, on: boolean): Promise<void> {
+    if (current.catchFirst === on || (on && current.gate === 'bypass')) return;
+    await this.#parts.routing.catchFirst(current.planned, current.addresses, on);
+    current.catchFirst = on;
   }
 
   /** Under `bypass` packets take whatever route there is without us. */
   async #openRoutes(current: Current): Promise<void> {
     const { routing } = this.#parts;
-    if (current.catchFirst) await routing.catchFirst(current.planned, current.addresses, false);
-    current.catchFirst = false;
+    await this.#catchFirst(current, false);
     await routing.catching(current.planned, current.addresses, false);
   }
 

@@ -70,7 +70,9 @@ def sniff():
             transport, source, destination = data[6], socket.inet_ntop(socket.AF_INET6, data[8:24]), socket.inet_ntop(socket.AF_INET6, data[24:40])
         else: continue
         icmp = {1: 3, 58: 1}.get(transport) == data[head]
-        if (transport in (6, 17) and struct.unpack('!H', data[head + 2:head + 4])[0] in (PORT, 67, 547)) or icmp or (transport == 58 and data[head] == 135 and not destination.startswith('ff') and not destination.startswith('fe80')):
+        # our own solicitations name no target, the kernel's do
+        discovery = transport == 58 and data[head] == 135 and data[head + 8:head + 24] == bytes(16)
+        if (transport in (6, 17) and struct.unpack('!H', data[head + 2:head + 4])[0] in (PORT, 67, 547)) or icmp or discovery:
             with lock: seen.append(f'{source} > {destination}')
 
 

@@ -78,6 +78,30 @@ export function gateContract(name: string, create: () => Promise<World>): void {
       }
     });
 
+    it('makes a change that was expected, and one that was not', async () => {
+      await world.gate.install([office]);
+      world.gate.expect('office', 'open');
+      world.gate.expect('office', 'open');
+      await world.gate.set('office', 'open');
+      expect(await world.where('lan', host4)).toBe('nowhere');
+      world.gate.expect('office', 'reject');
+      await world.gate.set('office', 'hold');
+      expect(await world.where('lan', host4)).toBe('held');
+      world.gate.expect('office', 'open');
+      world.gate.expect('office', 'bypass');
+      await world.gate.set('office', 'bypass');
+      expect(await world.where('lan', host4)).toBe('underlay');
+    });
+
+    it('leaves gates where they are when it is installed anew for other tunnels', async () => {
+      await installed('open');
+      await world.linkUp(office);
+      await world.gate.catchFirst('office', true);
+      await world.gate.install([tunnelOf({ name: 'lab', device: 'ovpn-lab', queue: 12, protect: ['10.98.0.0/16'] }), office], (name) => (name === 'office' ? 'open' : 'hold'));
+      expect([await world.where('lan', host4), await world.where('router', host4), await world.where('lan', '10.98.0.1')]).toEqual(['tunnel', 'nowhere', 'held']);
+      await world.linkDown(office);
+    });
+
     it('catches local packets first on demand, and forwarded ones never', async () => {
       await installed('open');
       await world.linkUp(office);
