@@ -45,6 +45,15 @@ export function parseQueues(text: string): QueueLine[] {
   });
 }
 
+/** Where the kernel has thrown packets away so far: `ovpn-office tx_dropped`, `UDP RcvbufErrors` … with their counts. */
+export async function kernelDrops(netns: Netns): Promise<ReadonlyMap<string, number>> {
+  const links = JSON.parse(await netns.ip('-j -s link')) as { ifname: string; stats64: Record<'rx' | 'tx', { dropped: number }> }[];
+  const devices = links.flatMap(({ ifname, stats64 }): [string, number][] => [[`${ifname} tx_dropped`, stats64.tx.dropped], [`${ifname} rx_dropped`, stats64.rx.dropped]]);
+  const [names = [], values = []] = (await netns.run('cat', ['/proc/net/snmp'])).split('\n').filter((line) => line.startsWith('Udp:')).map((line) => line.split(' '));
+  const sockets = names.map((name, i): [string, number] => [`UDP ${name}`, Number(values[i])]).filter(([name]) => name.endsWith('Errors'));
+  return new Map([...devices, ...sockets].filter(([, count]) => count > 0));
+}
+
 /** The names of the devices in the namespace that a process is in. */
 export function deviceNames(pid: number): string[] {
   return readFileSync(`/proc/${pid}/net/dev`, 'utf8').split('\n').slice(2).filter(Boolean).map((line) => line.split(':')[0]!.trim());

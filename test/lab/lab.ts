@@ -1,4 +1,5 @@
 import { addresses } from './addresses.js';
+import { kernelDrops } from './judge.js';
 import { OpenvpnServer, type ServerOptions } from './openvpn-server.js';
 import { Probe } from './probe.js';
 import { Topology, type TopologyOptions } from './topology.js';
@@ -38,6 +39,13 @@ export class Lab {
       await topology.dispose();
       throw error;
     }
+  }
+
+  /** Where the kernels of the lab have thrown packets away so far, to tell whose loss it was. */
+  async drops(): Promise<string> {
+    const { lan, router, server, service } = this.topology;
+    const parts = await Promise.all(Object.entries({ lan, router, server, service }).map(async ([place, netns]) => [...(await kernelDrops(netns))].map(([what, count]) => `${place}: ${what} ${count}`)));
+    return parts.flat().join(', ');
   }
 
   get folder(): string {
