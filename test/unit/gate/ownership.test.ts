@@ -45,11 +45,12 @@ describe('ownership', () => {
       fc.property(some, some, some, some, some, (protectA, rawB, excludeA, excludeB, lans) => {
         const protectB = rawB.filter((text) => !protectA.includes(text));
         const all = ownership([tunnel('a', protectA, excludeA), tunnel('b', protectB, excludeB)], lans);
-        for (let first = 0; first < 256; first += 8) {
+        const [mine, theirs, anybody] = [all.entries('a'), all.entries('b'), all.entries()];
+        for (let first = 0; first < 256; first += 16) {
           const address = parseNet(`${first}.1.2.3`);
           const decide = (entries: readonly Entry[]): boolean => entries.filter(({ net }) => contains(net, address)).at(-1)?.match === true;
           const owner = definition(address, { a: protectA, b: protectB }, { a: excludeA, b: excludeB }, [...lans, '224.0.0.0/4', '127.0.0.0/8']);
-          expect([decide(all.entries('a')), decide(all.entries('b')), decide(all.entries())]).toEqual([owner === 'a', owner === 'b', owner !== undefined]);
+          expect([decide(mine), decide(theirs), decide(anybody)]).toEqual([owner === 'a', owner === 'b', owner !== undefined]);
         }
       }),
     );
@@ -86,9 +87,9 @@ describe('catch routes', () => {
     expect(routes([tunnel('a', ['10.0.0.0/8', '10.5.5.0/24'], ['10.0.0.0/9'])])).toEqual(['10.128.0.0/9', '10.5.5.0/24'].sort());
   });
 
-  it('take no time for a hundred thousand prefixes', () => {
-    const many = Array.from({ length: 100_000 }, (_, i) => `${11 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}.0/24`);
-    expect(routes([tunnel('a', many)], { remotes: many.slice(0, 1).map((net) => net.replace('0/24', '1')) })).toHaveLength(100_007);
+  it('take no time for ten thousand prefixes', () => {
+    const many = Array.from({ length: 10_000 }, (_, i) => `${11 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}.0/24`);
+    expect(routes([tunnel('a', many)], { remotes: many.slice(0, 1).map((net) => net.replace('0/24', '1')) })).toHaveLength(10_007);
   });
 });
 
@@ -100,7 +101,7 @@ describe('ranges', () => {
       fc.property(some, some, some, (protect, exclude, lans) => {
         const entries = ownership([tunnel('a', protect, exclude)], lans).entries('a');
         const ranges = matchedRanges(entries, 4).map((text) => text.split('-').map((address) => Number(parseNet(address).bits)) as [number, number?]);
-        for (let first = 0; first < 256; first++) {
+        for (let first = 0; first < 256; first += 4) {
           const bits = first * 2 ** 24;
           const wanted = entries.filter(({ net }) => contains(net, parseNet(`${first}.0.0.0`))).at(-1)?.match === true;
           expect(ranges.filter(([from, to = from]) => from <= bits && bits <= to)).toHaveLength(wanted ? 1 : 0);

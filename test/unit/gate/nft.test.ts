@@ -1,0 +1,83 @@
+import { describe, expect, it } from '@jest/globals';
+import type { GateTunnel, Marks } from '../../../src/core/ports.js';
+import { parseNftCounters, parseNftGate, parseTable, renderNftInstall, renderNftOpen, renderNftSwitch } from '../../../src/gate/nft.js';
+import { planOf } from '../../../src/gate/plan.js';
+
+const marks: Marks = { mask: 0x00c00000, transport: 0x00400000, release: 0x00800000, reject: 0x00c00000 };
+const office: GateTunnel = { name: 'office', device: 'ovpn-office', queue: 7, protect: ['10.99.0.0/16'], exclude: [], remotes: ['192.0.2.1'], onFailure: 'reject' };
+const silent: GateTunnel = { ...office, name: 'silent', device: 'ovpn-silent', queue: 8, protect: ['fd00:99::/48'], onFailure: 'drop' };
+const plan = planOf([office, silent], { marks, lans: [], closingTable: 500 });
+
+/** As nft prints it. */
+const listing = `table inet openvpn_ondemand {
+	counter in-office-4 {
+		packets 3 bytes 87
+	}
+
+	set ood-office-4 {
+		type ipv4_addr
+		flags interval
+	}
+
+	chain hook-raw-prerouting {
+		type filter hook prerouting priority raw - 10; policy accept;
+		ip daddr @ood-office-4 jump OOD-raw-in-4
+	}
+
+	chain hook-mangle-postrouting {
+		type filter hook postrouting priority mangle - 10; policy accept;
+	}
+
+	chain gate-office-hold-queue-4 {
+		queue to 7
+	}
+
+	chain gate-office-reject-goto-4 {
+	}
+
+	chain gate-old-hold-queue-4 {
+	}
+}
+`;
+
+describe('nft', () => {
+  it('reads its own table', () => {
+    const found = parseTable(listing);
+    expect(found.chains).toEqual(['hook-raw-prerouting', 'hook-mangle-postrouting', 'gate-office-hold-queue-4', 'gate-office-reject-goto-4', 'gate-old-hold-queue-4']);
+    expect([found.sets, found.counters]).toEqual([['ood-office-4'], ['in-office-4']]);
+    expect([...found.filled]).toEqual(['hook-raw-prerouting', 'gate-office-hold-queue-4']);
+  });
+
+  it('finds the gate that is on: the one with rules, else open', () => {
+    const found = parseTable(listing);
+    expect([parseNftGate('office', found), parseNftGate('old', found), parseNftGate('nobody', found)]).toEqual(['hold', 'open', undefined]);
+  });
+
+  it('refills a table that is there in one transaction, and deletes no base chain', () => {
+    const lines = renderNftInstall(plan, parseTable(listing)).split('\n');
+    expect(lines.slice(0, 2)).toEqual(['add table inet openvpn_ondemand', 'flush table inet openvpn_ondemand']);
+    expect(lines.filter((line) => line.startsWith('delete '))).toEqual(['delete chain inet openvpn_ondemand gate-old-hold-queue-4', 'delete set inet openvpn_ondemand ood-office-4', 'delete counter inet openvpn_ondemand in-office-4']);
+    expect(lines).toContain('add rule inet openvpn_ondemand gate-office-hold-queue-4 queue num 7');
+    expect(lines).toContain('add rule inet openvpn_ondemand OOD-guard-office-4 oifname "ovpn-office" counter name out-office-4 return');
+    expect(renderNftInstall(plan, undefined)).not.toMatch(/^(flush|delete)/m);
+  });
+
+  it('switches a gate by chains only, all of one tunnel', () => {
+    const text = renderNftSwitch(plan, 'silent', 'reject');
+    expect(text.split('\n').filter((line) => line.startsWith('add'))).toEqual(['add rule inet openvpn_ondemand gate-silent-reject-drop-6 drop']);
+    expect(text).toContain('flush chain inet openvpn_ondemand gate-silent-hold-queue-6\n');
+    expect(text).not.toContain('office');
+    expect(text).not.toMatch(/element|\bset\b/);
+    expect(renderNftSwitch(plan, 'office', 'open')).not.toContain('add rule');
+    expect(renderNftSwitch(plan, 'office', 'bypass')).toContain('add rule inet openvpn_ondemand gate-office-bypass-return-4 accept\n');
+  });
+
+  it('takes all away but the guard', () => {
+    expect(renderNftOpen(parseTable(listing))).toBe('flush chain inet openvpn_ondemand hook-raw-prerouting\n');
+  });
+
+  it('adds up the counters of both families', () => {
+    const text = 'table inet openvpn_ondemand {\n\tcounter in-office-4 {\n\t\tpackets 3 bytes 87\n\t}\n\tcounter out-office-4 {\n\t\tpackets 5 bytes 1\n\t}\n\tcounter out-silent-6 {\n\t\tpackets 7 bytes 1\n\t}\n}\n';
+    expect(parseNftCounters(plan, text)).toEqual(new Map([['office', { out: 5, in: 3 }], ['silent', { out: 7, in: 0 }]]));
+  });
+});
