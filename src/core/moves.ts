@@ -16,6 +16,8 @@ export interface Transition {
   readonly effects: readonly Effect[];
 }
 
+/** After the opening the last packets of the queue still get their verdicts: nothing else is started meanwhile. */
+const SETTLE_MS = 100;
 /** Wakes that `why` can tell of. */
 const HISTORY = 10;
 
@@ -23,6 +25,7 @@ export const HOLD: readonly Effect[] = [{ do: 'hold' }, { do: 'gate', gate: 'hol
 /** What is held from here on outlives the tunnel device. */
 const HOLD_ON_LIVING_LINK: readonly Effect[] = [...HOLD, { do: 'catch-first', on: true }];
 
+const RELEASE: readonly Effect[] = [{ do: 'catch-first', on: false }, { do: 'release' }];
 /** So that the opening takes no longer than a write: while a process starts, packets would wait and be overtaken. */
 const EXPECT_OPEN: Effect = { do: 'expect-gate', gate: 'open' };
 const CLOSE: readonly Effect[] = [...HOLD_ON_LIVING_LINK, { do: 'release-local' }, { do: 'report', what: 'closed' }];
@@ -78,9 +81,7 @@ export function adopt(tunnel: Tunnel, connection: Connection, context: Context):
 
 export function connected(tunnel: Tunnel, state: Dialing, connection: Connection, context: Context): Transition {
   const next = withLastWake(tunnel, (wake) => (wake.dialMs === undefined ? { ...wake, dialMs: context.now - wake.at } : wake));
-  // The addresses first: what is released is NATed to them, or, if it has them already, is not.
-  const effects: Effect[] = [{ do: 'catch-first', on: false }, { do: 'keep-addresses', addresses: connection.addresses }, { do: 'release' }];
-  return { tunnel: { ...next, state: { ...state, phase: 'releasing', connection: connectionOf(connection) } }, effects };
+  return { tunnel: { ...next, state: { ...state, phase: 'releasing', connection: connectionOf(connection) } }, effects: RELEASE };
 }
 
 export function released(tunnel: Tunnel, state: Dialing, packets: number, context: Context): Transition {
@@ -89,8 +90,15 @@ export function released(tunnel: Tunnel, state: Dialing, packets: number, contex
 }
 
 export function opened(tunnel: Tunnel, connection: Connection, context: Context): Transition {
-  const state: Up = { at: 'up', since: context.now, connection, idle: { lastTrafficAt: context.now, nextCheckAt: nextCheck(context) } };
+  const state: Up = { at: 'up', since: context.now, connection, settled: false, idle: { lastTrafficAt: context.now, nextCheckAt: context.now + SETTLE_MS } };
   return stay({ ...tunnel, state });
+}
+
+/** The time has come to look at the counters, and, soon after the opening, to do what would have been in its way. */
+export function check(tunnel: Tunnel, state: Up, { policy }: Context): Transition {
+  const keep: Effect[] = state.settled ? [] : [{ do: 'keep-addresses', addresses: state.connection.addresses }];
+  const read: Effect[] = Number.isFinite(policy.idleMs) ? [{ do: 'read-counters' }] : [];
+  return { tunnel: { ...tunnel, state: { ...state, settled: true, idle: { ...state.idle, nextCheckAt: Infinity } } }, effects: [...keep, ...read] };
 }
 
 /** The link starts over by itself: packets are held until it is up again. */

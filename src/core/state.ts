@@ -30,6 +30,8 @@ export interface Up {
   readonly at: 'up';
   readonly since: number;
   readonly connection: Connection;
+  /** The opening is over, and so what can wait was done. */
+  readonly settled: boolean;
   readonly idle: IdleWatch;
 }
 

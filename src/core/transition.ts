@@ -98,7 +98,7 @@ function fromDialing(tunnel: Tunnel, state: Dialing, event: TunnelEvent, context
 function fromUp(tunnel: Tunnel, state: Up, event: TunnelEvent, context: Context): Transition {
   switch (event.type) {
     case 'clock':
-      return { tunnel: { ...tunnel, state: { ...state, idle: { ...state.idle, nextCheckAt: Infinity } } }, effects: [{ do: 'read-counters' }] };
+      return move.check(tunnel, state, context);
     case 'traffic':
       return move.watch(tunnel, state, event.packets, context);
     case 'effect-failed': // the counters could not be read: look again

@@ -102,10 +102,10 @@ describe('with a gate that takes its time', () => {
     queue$.next(held);
     link$.next(up);
     await ticks();
-    expect(calls).toEqual(['dial', 'expect open', 'catch-first off', 'keep-addresses', 'release']);
+    expect(calls).toEqual(['dial', 'expect open', 'catch-first off', 'release']);
     queue$.next({ type: 'released', packets: 1 });
     await ticks();
-    expect(calls.slice(5)).toEqual(['gate open']);
+    expect(calls.slice(4)).toEqual(['gate open']);
     expect(at()).toBe('up');
   });
 

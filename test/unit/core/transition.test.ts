@@ -16,7 +16,7 @@ const states = {
   'dialing/connecting': { at: 'dialing', since: 0, failures: 1, phase: 'connecting' },
   'dialing/releasing': { at: 'dialing', since: 0, failures: 1, phase: 'releasing', connection },
   'dialing/opening': { at: 'dialing', since: 0, failures: 1, phase: 'opening', connection },
-  'up': { at: 'up', since: 0, connection, idle: { lastTrafficAt: now - 8000, nextCheckAt: now, packets: 7 } },
+  'up': { at: 'up', since: 0, connection, settled: true, idle: { lastTrafficAt: now - 8000, nextCheckAt: now, packets: 7 } },
   'draining/closing': { at: 'draining', since: 0, phase: 'closing', cause: 'idle', connection },
   'draining/lingering': { at: 'draining', since: 0, phase: 'lingering', cause: 'idle', connection, until: now },
   'draining/lingering by command': { at: 'draining', since: 0, phase: 'lingering', cause: 'command', connection, until: now },
@@ -84,12 +84,12 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
   'idle': {
     'packets-held': 'dialing/connecting: dial, expect-gate open',
     'up': 'dialing/connecting: dial, expect-gate open',
-    'link-up': 'dialing/releasing: catch-first off, keep-addresses, release',
+    'link-up': 'dialing/releasing: catch-first off, release',
     'gate failed': 'backoff: answer',
   },
   'dialing/connecting': {
     'network': 'dialing/connecting: redial',
-    'link-up': 'dialing/releasing: catch-first off, keep-addresses, release',
+    'link-up': 'dialing/releasing: catch-first off, release',
     'link-down': 'backoff: gate reject, answer, catch-first off',
     'link-down, failed': 'backoff: gate reject, answer, catch-first off',
     'link-down, refused': 'locked: gate reject, answer, catch-first off',
@@ -135,7 +135,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
   },
   'draining/closing': {
     'closed': 'draining/lingering',
-    'closed, 2 held': 'dialing/releasing: catch-first off, keep-addresses, release',
+    'closed, 2 held': 'dialing/releasing: catch-first off, release',
     'gate failed': 'draining/stopping: stop-link',
     'other effect failed': 'draining/stopping: stop-link',
     'clock': 'draining/stopping: stop-link',
@@ -145,8 +145,8 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'link-down, refused': 'idle: hold, gate hold, catch-first off',
   },
   'draining/lingering': {
-    'packets-held': 'dialing/releasing: catch-first off, keep-addresses, release',
-    'up': 'dialing/releasing: catch-first off, keep-addresses, release',
+    'packets-held': 'dialing/releasing: catch-first off, release',
+    'up': 'dialing/releasing: catch-first off, release',
     'gate failed': 'draining/stopping: stop-link',
     'other effect failed': 'draining/stopping: stop-link',
     'clock': 'draining/stopping: stop-link',
@@ -183,13 +183,13 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
   'backoff': {
     'clock': 'idle: hold, gate hold',
     'up': 'dialing/connecting: hold, gate hold, dial, expect-gate open',
-    'link-up': 'dialing/releasing: hold, gate hold, catch-first off, keep-addresses, release',
+    'link-up': 'dialing/releasing: hold, gate hold, catch-first off, release',
     'gate failed': 'backoff: answer, stop-link, catch-first off',
     'network': 'idle: hold, gate hold',
   },
   'locked': {
     'up': 'dialing/connecting: hold, gate hold, dial, expect-gate open',
-    'link-up': 'dialing/releasing: hold, gate hold, catch-first off, keep-addresses, release',
+    'link-up': 'dialing/releasing: hold, gate hold, catch-first off, release',
     'gate failed': 'locked: answer, stop-link, catch-first off',
   },
 };
@@ -331,10 +331,17 @@ describe('deadlines', () => {
     expect(deadlineOf(states['dialing/connecting'], policy)).toBe(30_000);
   });
 
-  it('does not watch where nobody asked for it', () => {
+  it('does not watch where nobody asked for it, but for once after the opening', () => {
     const never = { ...policy, idleMs: Infinity };
     const up = transition(tunnelIn(states['dialing/opening']), events.opened, { ...context, policy: never }).tunnel;
-    const read = transition(up, events.traffic, { ...context, policy: never }).tunnel;
-    expect(deadlineOf(read.state, never)).toBeUndefined();
+    expect(deadlineOf(up.state, never)).toBe(now + 100);
+    const { tunnel, effects } = transition(up, events.clock, { ...context, policy: never });
+    expect(effects.map(effectText)).toEqual(['keep-addresses']);
+    expect(deadlineOf(tunnel.state, never)).toBeUndefined();
+  });
+
+  it('keeps the addresses and begins to watch when the opening is over', () => {
+    const up = transition(tunnelIn(states['dialing/opening']), events.opened, context).tunnel;
+    expect(transition(up, events.clock, context).effects.map(effectText)).toEqual(['keep-addresses', 'read-counters']);
   });
 });
