@@ -20,7 +20,7 @@ export NODE_NFQUEUE_PREBUILD=$work
 export ASAN_OPTIONS=detect_leaks=1:log_path=$work/reports/asan:exitcode=99:abort_on_error=0:quarantine_size_mb=8
 export LSAN_OPTIONS=exitcode=0:print_suppressions=0
 export UBSAN_OPTIONS=print_stacktrace=1:log_path=$work/reports/ubsan
-export NODE_OPTIONS=--experimental-vm-modules
+export NODE_OPTIONS=--experimental-vm-modules TEST_PATIENCE_MS=60000
 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
   node node_modules/jest/bin/jest.js -c .config/jest.config.js --runInBand --testTimeout=180000 "${1:-/nfqueue/}" --selectProjects unit contract
 

@@ -136,8 +136,11 @@ export class QueueLab {
   }
 }
 
+/** Under valgrind all takes longer. */
+const PATIENCE_MS = Number(process.env['TEST_PATIENCE_MS'] ?? 10_000);
+
 /** Waits until a condition holds; says what it was if it never does. */
-export async function until(what: string, condition: () => boolean, timeoutMs = 10_000): Promise<void> {
+export async function until(what: string, condition: () => boolean, timeoutMs = PATIENCE_MS): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`not seen within ${timeoutMs} ms: ${what}`);

@@ -1,6 +1,6 @@
 import { open, readFile } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { execa } from 'execa';
 import { NfQueue, NfQueueError } from 'node-nfqueue';
 import { Netns } from '../../lab/netns.js';
@@ -156,8 +156,15 @@ describe('a process', () => {
 });
 
 describe('Workers', () => {
+  const workers: Worker[] = [];
+
+  afterEach(async () => {
+    for (const worker of workers.splice(0)) await worker.terminate();
+  });
+
   function work(num: number, hold = false): { worker: Worker; last: { packets: number; ready?: boolean; closed?: boolean } } {
     const state = { worker: new Worker(program('worker.mjs'), { workerData: { num, hold, netns: fixture.lab.netns } }), last: { packets: 0 } };
+    workers.push(state.worker);
     state.worker.on('message', (message: { packets: number }) => (state.last = message));
     return state;
   }

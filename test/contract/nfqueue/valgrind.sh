@@ -15,7 +15,7 @@ gcc -std=gnu11 -g -O1 -shared -fPIC -pthread -DNAPI_VERSION=8 -D_GNU_SOURCE -DNO
 chmod -R a+rwX "$work"
 
 export NODE_NFQUEUE_PREBUILD=$work
-export NODE_OPTIONS=--experimental-vm-modules
+export NODE_OPTIONS=--experimental-vm-modules TEST_PATIENCE_MS=300000
 valgrind --smc-check=all-non-file --leak-check=full --show-leak-kinds=definite,indirect --num-callers=30 --log-file="$work/report" --error-limit=no \
   node node_modules/jest/bin/jest.js -c .config/jest.config.js --runInBand --testTimeout=600000 "${1:-/nfqueue/}" --selectProjects unit contract
 
