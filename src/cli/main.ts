@@ -4,6 +4,7 @@ import { DaemonError, messageOf } from '../core/errors.js';
 import { version } from '../version.js';
 import { answerCommand } from './commands/answer.js';
 import { checkCommand } from './commands/check.js';
+import { completionCommand } from './commands/completion.js';
 import { doctorCommand } from './commands/doctor.js';
 import { downCommand } from './commands/down.js';
 import { flushCommand } from './commands/flush.js';
@@ -30,7 +31,7 @@ const program = new Command('openvpn-ondemand')
   .exitOverride()
   .showHelpAfterError();
 
-for (const command of [runCommand, checkCommand, statusCommand, upCommand, downCommand, pauseCommand, resumeCommand, reloadCommand, readyCommand, answerCommand, whyCommand, doctorCommand, flushCommand]) program.addCommand(command().copyInheritedSettings(program));
+for (const command of [runCommand, checkCommand, statusCommand, upCommand, downCommand, pauseCommand, resumeCommand, reloadCommand, readyCommand, answerCommand, whyCommand, doctorCommand, flushCommand, completionCommand]) program.addCommand(command().copyInheritedSettings(program));
 
 try {
   await program.parseAsync();
