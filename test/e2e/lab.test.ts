@@ -5,6 +5,7 @@ import { watchUnderlay } from '../lab/capture.js';
 import { changes, deviceNames, networkState, processesNamed } from '../lab/judge.js';
 import { Lab, serviceAddress, servicePort } from '../lab/lab.js';
 import { Program } from '../lab/program.js';
+import { realTime } from '../lab/real-time.js';
 import { sleep, until } from '../lab/wait.js';
 
 // The lab judges the daemon; here it is judged itself, with a plain OpenVPN client in the daemon's place.
@@ -36,7 +37,8 @@ describe('the lab', () => {
     const { router } = lab.topology;
     const before = await networkState(router);
     const config = lab.server.writeClientConfig('plain');
-    client = Program.start('openvpn', ['--config', config, '--dev', 'plain0', '--dev-type', 'tun'], { netns: router, folder: lab.folder, label: 'plain' });
+    const [command, ...args] = [...(await realTime()), 'openvpn', '--config', config, '--dev', 'plain0', '--dev-type', 'tun'] as const;
+    client = Program.start(command, args, { netns: router, folder: lab.folder, label: 'plain' });
     await client.says('Initialization Sequence Completed');
     expect(deviceNames(client.pid)).toContain('plain0');
     expect(await processesNamed(router, 'openvpn')).toEqual([client.pid]);

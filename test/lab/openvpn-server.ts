@@ -1,9 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { execa } from 'execa';
 import { addresses, devices, serverPort } from './addresses.js';
 import { Pki, type Credentials } from './pki.js';
 import { Program } from './program.js';
+import { realTime } from './real-time.js';
 import type { Topology } from './topology.js';
 
 /** `udp6` and `tcp6` speak over the underlay's IPv6 addresses. */
@@ -110,18 +110,6 @@ export class OpenvpnServer {
       ...lines,
     ];
   }
-}
-
-let realTimeCommand: Promise<readonly string[]> | undefined;
-
-/**
- * A server is a machine of its own: it must not lose packets since it shares its processors with other work here. (A
- * nice value would not do: the kernel groups processes by session first.) Where it is not permitted, without.
- */
-function realTime(): Promise<readonly string[]> {
-  const command = ['chrt', '--rr', '1'];
-  realTimeCommand ??= execa('chrt', [...command.slice(1), 'true']).then(() => command, () => []);
-  return realTimeCommand;
 }
 
 /** `10.8.0.0 255.255.255.0` of `10.8.0.0/24`. */
