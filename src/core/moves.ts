@@ -96,7 +96,7 @@ export function opened(tunnel: Tunnel, connection: Connection, context: Context)
 
 /** The time has come to look at the counters, and, soon after the opening, to do what would have been in its way. */
 export function check(tunnel: Tunnel, state: Up, { policy }: Context): Transition {
-  const keep: Effect[] = state.settled ? [] : [{ do: 'keep-addresses', addresses: state.connection.addresses }];
+  const keep: Effect[] = state.settled ? [] : [{ do: 'keep-addresses', addresses: state.connection.addresses }, { do: 'expect-gate', gate: 'hold' }];
   const read: Effect[] = Number.isFinite(policy.idleMs) ? [{ do: 'read-counters' }] : [];
   return { tunnel: { ...tunnel, state: { ...state, settled: true, idle: { ...state.idle, nextCheckAt: Infinity } } }, effects: [...keep, ...read] };
 }

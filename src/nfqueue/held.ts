@@ -30,6 +30,10 @@ export class HeldPackets {
     for (const id of ids) this.#packets.delete(id);
   }
 
+  clear(): void {
+    this.#packets.clear();
+  }
+
   filter(matches: (packet: HeldPacket) => boolean): HeldPacket[] {
     return [...this.#packets.values()].filter(matches);
   }

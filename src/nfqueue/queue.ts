@@ -49,7 +49,7 @@ export class HoldQueue implements QueuePort {
     this.#log = log;
     queue.on('packets', (batch) => { this.#arrived(batch); });
     queue.on('overflow', () => { this.#countDrops(); });
-    queue.on('flushed', ({ packets }) => { this.#flushed(packets); });
+    queue.on('flushed', ({ packets, remaining }) => { this.#flushed(packets, remaining); });
     queue.on('warning', (warning) => { this.#warn('queue.warning', messageOf(warning)); });
     queue.on('error', (error) => { this.#events$.next({ type: 'queue-failed', detail: messageOf(error) }); });
   }
@@ -84,9 +84,8 @@ export class HoldQueue implements QueuePort {
     if (ids.length === 0) return;
     this.#held.delete(ids);
     // Without a mark: the route that they have is the one into the living tunnel.
-    const { sent, gone } = await this.#queue.release(ids, { verdict: 'accept', ...PACE });
+    const { sent } = await this.#queue.release(ids, { verdict: 'accept', ...PACE });
     this.#counters.released += sent;
-    this.#counters.lost += gone;
   }
 
   answer(): void {
@@ -157,10 +156,9 @@ export class HoldQueue implements QueuePort {
   }
 
   async #releaseRun(ids: readonly number[], mark: number, signal: AbortSignal): Promise<number> {
-    const { sent, gone, remaining } = await this.#queue.release(ids, { verdict: 'accept', mark: this.#marked(mark, this.#options.marks.release), ...PACE, signal });
+    const { sent, remaining } = await this.#queue.release(ids, { verdict: 'accept', mark: this.#marked(mark, this.#options.marks.release), ...PACE, signal });
     this.#held.delete(ids.slice(0, ids.length - remaining));
     this.#counters.released += sent;
-    if (gone > 0) this.#flushed(gone);
     return sent;
   }
 
@@ -169,7 +167,9 @@ export class HoldQueue implements QueuePort {
     else this.#counters.rejected += packets;
   }
 
-  #flushed(packets: number): void {
+  #flushed(packets: number, remaining: number): void {
+    // Which they were is not told; where none is left it is clear.
+    if (remaining === 0) this.#held.clear();
     this.#counters.lost += packets;
     this.#warn('queue.flushed', `the kernel threw ${packets} held packets away (their device went, or somebody rebuilt the firewall)`);
     this.#events$.next({ type: 'flushed', packets });

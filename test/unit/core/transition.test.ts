@@ -336,12 +336,12 @@ describe('deadlines', () => {
     const up = transition(tunnelIn(states['dialing/opening']), events.opened, { ...context, policy: never }).tunnel;
     expect(deadlineOf(up.state, never)).toBe(now + 100);
     const { tunnel, effects } = transition(up, events.clock, { ...context, policy: never });
-    expect(effects.map(effectText)).toEqual(['keep-addresses']);
+    expect(effects.map(effectText)).toEqual(['keep-addresses', 'expect-gate hold']);
     expect(deadlineOf(tunnel.state, never)).toBeUndefined();
   });
 
   it('keeps the addresses and begins to watch when the opening is over', () => {
     const up = transition(tunnelIn(states['dialing/opening']), events.opened, context).tunnel;
-    expect(transition(up, events.clock, context).effects.map(effectText)).toEqual(['keep-addresses', 'read-counters']);
+    expect(transition(up, events.clock, context).effects.map(effectText)).toEqual(['keep-addresses', 'expect-gate hold', 'read-counters']);
   });
 });
