@@ -32,7 +32,8 @@ describe('conf/examples/route.yaml, the article\'s demonstration', () => {
   beforeAll(async () => {
     janitor = Janitor.hire([lan, router, far]);
     for (const netns of [lan, router, far]) await netns.add();
-    await router.sysctl({ 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.default.accept_dad': 0, 'net.ipv6.conf.default.dad_transmits': 0 });
+    // nothing of the kernel's own making on the wires
+    for (const netns of [lan, router, far]) await netns.sysctl({ 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.default.disable_ipv6': 1 });
     await Netns.join({ netns: lan, device: 'eth0', addresses: ['10.77.1.2/24'] }, { netns: router, device: 'lan0', addresses: ['10.77.1.1/24'] });
     await Netns.join({ netns: router, device: 'eth1', addresses: ['192.168.1.2/24'] }, { netns: far, device: 'eth0', addresses: [`${host}/24`, `${neighbour}/24`] });
     await lan.ip('route add default via 10.77.1.1');
