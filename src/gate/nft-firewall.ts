@@ -11,6 +11,8 @@ export class NftFirewall implements Firewall {
   readonly #run: Runner;
   readonly #ready: ReadyRunner;
   #plan: Plan | undefined;
+  /** Packets that were counted before the counters were last reset. */
+  #counted = new Map<string, TrafficCounters>();
 
   constructor(run: Runner, ready: ReadyRunner) {
     this.#run = run;
@@ -25,6 +27,7 @@ export class NftFirewall implements Firewall {
     const found = await this.#inspect();
     await this.#apply(renderNftInstall(plan, found));
     this.#plan = plan;
+    this.#counted = new Map();
     return { tookOver: found !== undefined };
   }
 
@@ -42,8 +45,14 @@ export class NftFirewall implements Firewall {
     return found === undefined ? undefined : parseNftGate(id, found);
   }
 
+  /** To list counters, nft first reads every set, which takes seconds for large ones; to reset them it does not. */
   async counters(plan: Plan): Promise<ReadonlyMap<string, TrafficCounters>> {
-    return parseNftCounters(plan, await this.#run('nft', ['list', 'counters', 'table', ...nftTable.split(' ')]));
+    const since = parseNftCounters(plan, await this.#run('nft', ['reset', 'counters', 'table', ...nftTable.split(' ')]));
+    for (const [name, { out, in: incoming }] of since) {
+      const before = this.#counted.get(name) ?? { out: 0, in: 0 };
+      this.#counted.set(name, { out: before.out + out, in: before.in + incoming });
+    }
+    return new Map(this.#counted);
   }
 
   async remove(beforeGuard: () => Promise<readonly string[]>): Promise<readonly string[]> {

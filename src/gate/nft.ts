@@ -105,7 +105,7 @@ export function parseNftGate(id: string, { chains, filled }: FoundNft): Gate | u
   return own('hold').length > 0 ? 'open' : undefined;
 }
 
-/** Packets per tunnel, from `nft list counters table inet openvpn_ondemand`. */
+/** Packets per tunnel, from `nft reset counters table inet openvpn_ondemand`. */
 export function parseNftCounters(plan: Plan, text: string): ReadonlyMap<string, TrafficCounters> {
   const packets = new Map([...text.matchAll(/counter (\S+) \{\s+packets (\d+) /g)].map(([, name, count]) => [name, Number(count)]));
   const sum = (direction: 'in' | 'out', id: string): number => ([4, 6] as const).reduce((total, family) => total + (packets.get(counterName(direction, id, family)) ?? 0), 0);

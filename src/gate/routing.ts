@@ -77,14 +77,17 @@ export class Routing {
 
   /** Removes what was found; resolves with a line for each. */
   async remove(found: FoundRouting): Promise<readonly string[]> {
-    const lines = (family: Family): readonly string[] => [
-      ...inFamily(found.rules, family).map(({ spec }) => `rule del ${spec}`),
-      ...inFamily(found.routes, family).map((route) => `route del ${nameRoute(route)}`),
+    const others = (family: Family): readonly string[] => [
       ...inFamily(found.addresses, family).map(dropAddress),
       ...(found.nexthop && family === 6 ? [`nexthop del id ${loopNexthop}`] : []),
     ];
-    await this.#apply(lines);
-    return families.flatMap((family) => lines(family).map((line) => `ip -${family} ${line.replace(' del ', ' ')}`));
+    const rules = (family: Family): readonly string[] => inFamily(found.rules, family).map(({ spec }) => `rule del ${spec}`);
+    const routes = (family: Family): readonly Route[] => inFamily(found.routes, family);
+    // All that carry our protocol at once, since there may be a hundred thousand; IPv6 can't flush routes by nexthop object.
+    const drop = (family: Family): readonly string[] => (family === 4 && routes(4).length > 0 ? [`route flush table all proto ${routeProtocol}`] : routes(family).map((route) => `route del ${nameRoute(route)}`));
+    await this.#apply((family) => [...rules(family), ...drop(family), ...others(family)]);
+    const named = (family: Family): readonly string[] => [...rules(family), ...routes(family).map((route) => `route ${nameRoute(route)}`), ...others(family)];
+    return families.flatMap((family) => named(family).map((line) => `ip -${family} ${line.replace(' del ', ' ')}`));
   }
 
   /** The catch routes of one tunnel: there, or not. */
