@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import type { Flushed, NfQueue, Overflow } from 'node-nfqueue';
 import { block, collect, Fixture } from './fixture.js';
@@ -20,6 +21,11 @@ function sum(what: readonly Overflow[], key: keyof Overflow): number {
 async function flush(): Promise<void> {
   await fixture.lab.router.ip('link set lan0 down');
   await fixture.lab.router.ip('link set lan0 up');
+}
+
+/** The same, and meanwhile this process does not come to look at its count. */
+function flushUnnoticed(): void {
+  for (const state of ['down', 'up']) execFileSync('ip', ['-n', fixture.lab.router.name, 'link', 'set', 'lan0', state]);
 }
 
 beforeEach(() => {
@@ -132,7 +138,7 @@ describe('a flush', () => {
     const packets = collect(queue);
     await fixture.lab.send(3);
     await until('3 packets', () => packets.length === 3);
-    await flush();
+    flushUnnoticed();
     for (const { id } of packets) expect(queue.verdict(id, { verdict: 'accept' })).toBe(true);
     await until('the kernel has answered', () => queue.stats().gone === 3);
     expect(queue.stats()).toMatchObject({ flushed: 3, held: 0 });

@@ -92,7 +92,7 @@ describe('an open that succeeds', () => {
 });
 
 describe('a process', () => {
-  const end = (how: string): Promise<string> => netns.run('timeout', ['5', process.execPath, program('end.mjs'), how]);
+  const end = (how: string): Promise<string> => netns.run('timeout', ['30', process.execPath, program('end.mjs'), how]);
 
   it('ends by itself once its queue is closed or let go, not before', async () => {
     expect(await end('close')).toBe('');
@@ -127,7 +127,7 @@ describe('a process', () => {
 
   it('hears of it when a listener of errors throws, and the queue goes on', async () => {
     receiver.clear();
-    const running = fixture.lab.router.spawn('timeout', ['10', process.execPath, program('rethrows.mjs'), String(fixture.num)]);
+    const running = fixture.lab.router.spawn('timeout', ['60', process.execPath, program('rethrows.mjs'), String(fixture.num)]);
     await new Promise((resolve) => running.stdout.once('data', resolve));
     for (let i = 0; i < 3; i++) {
       await fixture.lab.send(1);
