@@ -91,8 +91,9 @@ export class CommandProcess {
     const drained = once(stderr, 'close').catch(() => undefined);
     // Not execa's own promise: that one waits for the pipes, too.
     const end = await new Promise<CommandEnd>((resolve) => {
-      this.#child.once('error', (error) => { resolve({ how: 'not-started', detail: this.#notStarted(error) }); });
       this.#child.once('exit', (status, by) => { resolve(this.#endOf(status, by)); });
+      // What did not even start says so by execa's promise.
+      if (this.#child.pid === undefined) void this.#child.then(({ code, originalMessage }) => { resolve({ how: 'not-started', detail: this.#notStarted(code, originalMessage) }); });
     });
     this.#end = end;
     if (end.how === 'done' || end.how === 'not-started') return end;
@@ -106,8 +107,8 @@ export class CommandProcess {
     return { how: 'failed', detail: `${this.#program} ended with status ${status ?? 'unknown'}` };
   }
 
-  #notStarted(error: NodeJS.ErrnoException): string {
-    return error.code === 'ENOENT' ? `${this.#program} is not there` : `${this.#program} can't be started: ${error.code ?? error.message}`;
+  #notStarted(code: string | undefined, message: string | undefined): string {
+    return code === 'ENOENT' ? `${this.#program} is not there` : `${this.#program} can't be started: ${message ?? code ?? 'no reason given'}`;
   }
 
   #wait(ms: number): Promise<unknown> {

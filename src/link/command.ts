@@ -156,7 +156,7 @@ export class CommandLink implements LinkPort {
     await process?.end();
     if (down !== 'no') await this.#down(down);
     process?.forget();
-    rmSync(this.#options.marker, { force: true });
+    this.#unmark();
     this.#phase = { at: 'none' };
     this.#settled();
   }
@@ -191,6 +191,14 @@ export class CommandLink implements LinkPort {
     this.#log.debug({ event: 'link.command', tunnel: name, argv }, argv.join(' '));
     const output = (line: string): void => { this.#log.debug({ event: 'link.output', tunnel: name, line }, line); };
     return CommandProcess.start({ argv, env: { OPENVPN_ONDEMAND_TUNNEL: name, OPENVPN_ONDEMAND_DEVICE: device }, output }, this.#clock);
+  }
+
+  #unmark(): void {
+    try {
+      rmSync(this.#options.marker, { force: true });
+    } catch (error) {
+      this.#log.warn({ event: 'link.still_marked', tunnel: this.#options.name }, `the next start takes down what is down already: ${messageOf(error)}`);
+    }
   }
 
   #mark(): void {

@@ -93,6 +93,14 @@ describe('a link of two commands', () => {
     expect(await link.next()).toMatchObject({ type: 'link-up' });
   });
 
+  it('`up` can\'t be started: a failed dial with the reason', async () => {
+    writeFileSync(file('up.sh'), '', { mode: 0o644 });
+    const link = await open({ up: [file('up.sh')], down: ['true'] });
+    link.say('dial');
+    expect(await link.next()).toMatchObject({ type: 'link-down', failure: { code: 'exit', detail: expect.stringMatching(/can't be started: .*EACCES/) } });
+    await until('the marker is gone', () => !existsSync(file('marker')));
+  });
+
   it('`up` hangs, with a child of its own: stop ends both, runs `down`, and tells', async () => {
     const link = await open({ up: noting('up', `sleep 1000 & echo $! > ${file('child')}; wait`), down: tracing('down') });
     link.say('dial');
