@@ -40,7 +40,7 @@ function verbOf(command: Command): Verb {
 }
 
 /** Without a daemon there are no names, and nothing is said. */
-const tunnelNames = (name: string): string => `${name} status --json 2>/dev/null | sed -n 's/^      "name": "\\(.*\\)",$/\\1/p'`;
+const tunnelNames = (name: string): string => `${name} status --json 2>/dev/null | sed -n 's/^      "name": "\\([^"]*\\)".*/\\1/p'`;
 
 function bash(name: string, verbs: readonly Verb[]): string {
   const cases = verbs.map((verb) => `    ${verb.name}) words="${[...(verb.argument === 'tunnel' ? ['$(_openvpn_ondemand_tunnels)'] : verb.argument), ...verb.options.map(({ flag }) => flag)].join(' ')}" ;;`);

@@ -1,0 +1,72 @@
+import { cpus, release } from 'node:os';
+import type { BenchOptions } from '../main.js';
+import { ratios, spread, target, type Report, type Row } from '../report.js';
+import { bareNodeMb, measureAlwaysOn, measureIdle } from './idle.js';
+import { measureScale } from './scale.js';
+import { measureTraffic } from './traffic.js';
+import { measureWakes, type WakeFigures } from './wake.js';
+
+const DEFAULT_ROUNDS = 9;
+const TUNNELS = [1, 10, 50];
+
+/** The daemon against what there would be without it. The programs that are measured are the built ones: `npm run build`. */
+export async function run({ rounds = DEFAULT_ROUNDS, progress }: BenchOptions): Promise<Report> {
+  const cold = await measureWakes('cold', rounds, progress);
+  const warm = await measureWakes('warm', rounds, progress);
+  const traffic = await measureTraffic(rounds, progress);
+  progress('idle: 40 s each');
+  const [bareMb, idle, idleWarm, alwaysOn] = await Promise.all([bareNodeMb(), measureIdle('cold'), measureIdle('warm'), measureAlwaysOn()]);
+  const scale: Row[] = [];
+  for (const tunnels of TUNNELS) {
+    progress(`scale: ${tunnels} tunnels`);
+    const { startMs, upMs, residentMb } = await measureScale(tunnels);
+    scale.push({ name: `${tunnels} tunnels`, figures: { 'start, ms': spread([startMs]), '`up`, ms': spread([upMs]), 'resident, MB': spread([residentMb]) } });
+  }
+  return {
+    bench: 'daemon',
+    rounds,
+    machine: { kernel: release(), node: process.version, cores: cpus().length },
+    tables: [
+      { title: 'a wake, ms', rows: [wakeRow('cold', cold), wakeRow('warm', warm)] },
+      { title: 'one TCP connection through the tunnel, Mbit/s', rows: [trafficRow('with the daemon', traffic.map((round) => round.withDaemon)), trafficRow('without', traffic.map((round) => round.without))] },
+      {
+        title: 'while nobody wants the tunnel',
+        rows: [
+          { name: 'daemon, cold', figures: idleFigures(idle, bareMb) },
+          { name: 'daemon, warm', figures: idleFigures(idleWarm, bareMb) },
+          { name: 'OpenVPN always on, keepalive 10 60', figures: { 'bytes a day': spread([alwaysOn.bytesPerDay]) } },
+        ],
+      },
+      { title: 'scale (8 prefixes a tunnel)', rows: scale },
+    ],
+    targets: [
+      target('overhead of a cold wake over OpenVPN alone', overheads(cold), 'at most', 2, 'ms'),
+      target('overhead of a warm wake over OpenVPN alone', overheads(warm), 'at most', 2, 'ms'),
+      target('traffic while up: with the daemon / without', ratios(traffic.map((round) => round.withDaemon), traffic.map((round) => round.without)), 'at least', 0.99),
+      target('resident memory over a bare Node process', [idle.residentMb - bareMb], 'at most', 25, 'MB'),
+      target('bytes a day while idle', [idle.bytesPerDay], 'at most', 0, 'bytes'),
+    ],
+  };
+}
+
+const overheads = (figures: readonly WakeFigures[]): number[] => figures.map(({ ms, dialMs }) => ms - dialMs);
+
+function wakeRow(name: string, figures: readonly WakeFigures[]): Row {
+  return {
+    name,
+    figures: {
+      'first packet through': spread(figures.map(({ ms }) => ms)),
+      'OpenVPN alone': spread(figures.map(({ dialMs }) => dialMs)),
+      overhead: spread(overheads(figures)),
+      'TCP connected': spread(figures.map(({ connectMs }) => connectMs)),
+    },
+  };
+}
+
+function trafficRow(name: string, rates: readonly number[]): Row {
+  return { name, figures: { 'Mbit/s': spread(rates) } };
+}
+
+function idleFigures({ wakeupsPerMinute, bytesPerDay, residentMb }: { wakeupsPerMinute: number; bytesPerDay: number; residentMb: number }, bareMb: number): Row['figures'] {
+  return { 'wake-ups a minute': spread([wakeupsPerMinute]), 'bytes a day': spread([bytesPerDay]), 'MB over bare Node': spread([residentMb - bareMb]) };
+}

@@ -1,0 +1,56 @@
+import { Daemon } from '../../lab/daemon.js';
+import { Lab, serviceAddress } from '../../lab/lab.js';
+import { Program } from '../../lab/program.js';
+import { PlainOpenvpn } from './baseline.js';
+
+const PORT = 5201;
+const SECONDS = 3;
+
+export interface TrafficFigures {
+  /** Megabits a second of one TCP connection through the tunnel. */
+  readonly withDaemon: number;
+  readonly without: number;
+}
+
+/** iperf3 from the LAN host to the service, once through the daemon's tunnel and once through OpenVPN's alone, in turn. */
+export async function measureTraffic(rounds: number, progress: (text: string) => void): Promise<TrafficFigures[]> {
+  const lab = await Lab.open();
+  try {
+    const server = Program.start('iperf3', ['--server', '--port', String(PORT), '--forceflush'], { netns: lab.topology.service, folder: lab.folder, label: 'iperf3' });
+    await server.says('Server listening');
+    const figures: TrafficFigures[] = [];
+    for (let round = 1; round <= rounds; round++) {
+      const measures = { withDaemon: () => withDaemon(lab), without: () => without(lab) };
+      // Who goes first changes from round to round: the machine may be warmer then.
+      const found = { withDaemon: 0, without: 0 };
+      for (const name of round % 2 === 0 ? (['withDaemon', 'without'] as const) : (['without', 'withDaemon'] as const)) found[name] = await measures[name]();
+      figures.push(found);
+      progress(`iperf3 ${round}: with ${found.withDaemon.toFixed(0)} Mbit/s, without ${found.without.toFixed(0)} Mbit/s`);
+    }
+    return figures;
+  } finally {
+    await lab.close();
+  }
+}
+
+async function withDaemon(lab: Lab): Promise<number> {
+  const daemon = await Daemon.start(lab);
+  await daemon.up();
+  await daemon.reaches('up');
+  const rate = await iperf(lab);
+  await daemon.stop();
+  return rate;
+}
+
+async function without(lab: Lab): Promise<number> {
+  const plain = await PlainOpenvpn.start(lab);
+  const rate = await iperf(lab);
+  await plain.stop();
+  return rate;
+}
+
+async function iperf(lab: Lab): Promise<number> {
+  const text = await lab.topology.lan.run('iperf3', ['--client', serviceAddress.ipv4, '--port', String(PORT), '--time', String(SECONDS), '--omit', '1', '--json']);
+  const { end } = JSON.parse(text) as { end: { sum_received: { bits_per_second: number } } };
+  return end.sum_received.bits_per_second / 1e6;
+}
