@@ -26,7 +26,6 @@ export class Metrics {
   readonly #read: () => readonly TunnelReading[];
   readonly #wakes = this.#counter('wakes_total', 'Times that a tunnel was wanted while it was not up', ['tunnel', 'reason']);
   readonly #failures = this.#counter('dial_failures_total', 'Dials that failed', ['tunnel', 'code']);
-  readonly #repairs = this.#counter('gate_repairs_total', 'Times that the gate was found changed by somebody else and set again', []);
   readonly #dial = new Histogram({ name: `${PREFIX}dial_seconds`, help: 'From the wake until OpenVPN was connected', labelNames: ['tunnel'], buckets: DIAL_SECONDS, registers: [this.#registry] });
   readonly #packets = {
     held: this.#counter('packets_held_total', 'Packets that were held', ['tunnel']),
@@ -50,11 +49,6 @@ export class Metrics {
     if (after.dialFailures > before.dialFailures) this.#failures.inc({ tunnel, code: after.lastFailure?.code ?? 'exit' });
     // A wake that found the link still up was no dial.
     if (wake?.dialMs !== undefined && before.state.at === 'dialing' && before.history[0]?.dialMs === undefined) this.#dial.observe({ tunnel }, wake.dialMs / 1000);
-  }
-
-  /** The gate was set again. */
-  repaired(): void {
-    this.#repairs.inc();
   }
 
   get contentType(): string {
