@@ -29,11 +29,14 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  child.stdin.end();
-  expect((await child).exitCode).toBe(0);
-  expect(told).toEqual([{ type: 'complete' }]);
-  expect(await netns.pids()).toEqual([]);
-  await netns.dispose();
+  try {
+    child.stdin.end();
+    expect((await child).exitCode).toBe(0);
+    expect(told).toEqual([{ type: 'complete' }]);
+    expect(await netns.pids()).toEqual([]);
+  } finally {
+    await netns.dispose();
+  }
 });
 
 /** What is told of a change; all of it, since nothing more may follow. */

@@ -30,9 +30,12 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  expect(await host.end()).toBe(0);
-  expect(await netns.pids()).toEqual([]); // every case ended what it started
-  await netns.dispose();
+  try {
+    expect(await host.end()).toBe(0);
+    expect(await netns.pids()).toEqual([]); // every case ended what it started
+  } finally {
+    await netns.dispose();
+  }
 });
 
 beforeEach(() => { folder = mkdtempSync(join(tmpdir(), 'ood-link-')); });
