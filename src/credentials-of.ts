@@ -10,13 +10,16 @@ type Source = NonNullable<Settings['password']>;
 export interface TunnelCredentials {
   readonly credentials: Credentials | undefined;
   readonly prompts: AttendedPrompts | undefined;
+  /** What a server may ask for while it waits: OpenVPN's IV_SSO. */
+  readonly signOn: readonly string[];
 }
 
 export function credentialsOf(settings: Settings | undefined): TunnelCredentials {
-  if (!settings) return { credentials: undefined, prompts: undefined };
+  if (!settings) return { credentials: undefined, prompts: undefined, signOn: [] };
   const prompts = settings.prompt ? new AttendedPrompts() : undefined;
   const providers = [new SourceProvider(sourcesOf(settings)), ...(prompts ? [prompts] : [])];
-  return { credentials: new Credentials(providers), prompts };
+  const signOn = [...(settings.prompt || settings.openUrl ? ['webauth', 'openurl'] : []), ...(settings.prompt || settings.code ? ['crtext'] : [])];
+  return { credentials: new Credentials(providers), prompts, signOn };
 }
 
 function sourcesOf({ login, username, password, passphrase, code, openUrl }: Settings): SourceOptions {

@@ -33,16 +33,16 @@ export interface TunnelLink {
 export async function linkOf(settings: TunnelSettings, { marks, folder, log, clock }: LinkMeans): Promise<TunnelLink> {
   const { name, device, link, standby, idle, hold } = settings;
   const answers = credentialsOf(settings.credentials);
-  const { credentials } = answers;
+  const { credentials, signOn } = answers;
   switch (link.kind) {
     case 'openvpn': {
       const inactiveMs = typeof idle === 'object' && idle.by === 'openvpn' ? { inactiveMs: idle.after } : {};
-      const port = await OpenvpnLink.create({ name, device, config: link.config, program: link.program, args: link.args, mark: marks.transport, credentials, standby, folder, routes: routesOf(settings), dialTimeoutMs: hold.timeout, holdPackets: hold.packets, ...inactiveMs }, clock, log);
+      const port = await OpenvpnLink.create({ name, device, config: link.config, program: link.program, args: link.args, mark: marks.transport, credentials, signOn, standby, folder, routes: routesOf(settings), dialTimeoutMs: hold.timeout, holdPackets: hold.packets, ...inactiveMs }, clock, log);
       return { port, remotes: () => port.remotes, isCurrent: () => port.isCurrent(), ready: () => false, credentials: answers };
     }
     case 'attach': {
       const password = link.passwordFile === undefined ? undefined : fromFile(link.passwordFile);
-      const port = new AttachLink({ name, device, address: managementAddress(link.management), password, credentials, remotes: link.remotes }, log);
+      const port = new AttachLink({ name, device, address: managementAddress(link.management), password, credentials, remotes: link.remotes }, clock, log);
       return { port, remotes: () => port.remotes, isCurrent: () => Promise.resolve(true), ready: () => false, credentials: answers };
     }
     case 'command': {

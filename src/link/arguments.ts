@@ -16,6 +16,8 @@ export interface OpenvpnOptions {
   readonly standby: 'cold' | 'warm';
   /** Answers what OpenVPN asks for. */
   readonly credentials?: Credentials | undefined;
+  /** Ways of authenticating beside the password that somebody or something here can go: `webauth`, `openurl`, `crtext`. */
+  readonly signOn?: readonly string[];
   /** How long a dial may take: OpenVPN's own timers are not longer. */
   readonly dialTimeoutMs: number;
   /** How many packets may be held. */
@@ -31,7 +33,7 @@ export interface OpenvpnOptions {
  * come behind it, and the user's own `openvpn.args` last.
  */
 export function openvpnArguments(options: OpenvpnOptions, client: ClientConfig, { socket, servers }: { readonly socket: string; readonly servers: number }): string[] {
-  const { device, mark, args, inactiveMs, dialTimeoutMs, holdPackets } = options;
+  const { device, mark, args, inactiveMs, dialTimeoutMs, holdPackets, signOn = [] } = options;
   const dialTimeoutS = Math.max(2, Math.ceil(dialTimeoutMs / 1000));
   return [
     '--config', 'stdin', '--dev', device, '--dev-type', client.deviceType, '--mark', String(mark),
@@ -42,6 +44,8 @@ export function openvpnArguments(options: OpenvpnOptions, client: ClientConfig, 
     ...(inactiveMs === undefined ? [] : ['--inactive', String(Math.max(1, Math.round(inactiveMs / 1000)))]),
     // Each server gets its share of the time that a packet may be held; a lost control packet is sent again after a second.
     '--server-poll-timeout', String(Math.max(2, Math.floor(dialTimeoutS / servers))), '--hand-window', String(dialTimeoutS), '--tls-timeout', '1',
+    // A server asks for what the client says that it can.
+    ...(signOn.length > 0 ? ['--setenv', 'IV_SSO', signOn.join(',')] : []),
     // All that was held fits into the device's queue, though OpenVPN may not get the processor for a while.
     ...(client.options.has('txqueuelen') ? [] : ['--txqueuelen', String(Math.max(1000, 2 * holdPackets))]),
     ...args,

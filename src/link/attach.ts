@@ -1,12 +1,14 @@
-import { Subject } from 'rxjs';
+import { filter, map, Subject, takeWhile, type Observable, type Subscription } from 'rxjs';
 import type { LinkEvent } from '../core/events.js';
-import type { LinkPort, LogPort } from '../core/ports.js';
-import type { LinkFailure } from '../core/words.js';
+import type { ClockPort, LinkPort, LogPort } from '../core/ports.js';
+import type { Connection, LinkFailure } from '../core/words.js';
 import type { ManagementAddress } from '../management/client.js';
 import type { Credentials } from '../management/credentials.js';
+import type { ManagementEvent } from '../management/events.js';
 import { ReconnectingClient, type AttachEvent } from '../management/reconnect.js';
 import type { SecretSource } from '../management/sources.js';
 import { ManagementWatch, type WatchEvent } from './management-watch.js';
+import { whenUsable } from './usable.js';
 
 export interface AttachOptions {
   readonly name: string;
@@ -19,17 +21,22 @@ export interface AttachOptions {
   readonly remotes: readonly string[];
 }
 
-/** `away`: not connected. `resting`: in hold, or on its way there. `dialing`: also while it is away and wanted. */
+/** `away`: not connected. `resting`: nobody wants it, and it is in hold or on its way there. `dialing`: also while it is away and wanted. */
 type Phase = 'away' | 'resting' | 'dialing' | 'connected';
+
+/** For the way back into hold. An OpenVPN that takes longer is stopped or stuck, and gets nothing more from us. */
+const REST_MS = 2000;
 
 /**
  * An OpenVPN that somebody else starts, and starts again when it has ended (systemd, procd, a container): it is released
- * from hold, and sent back there. It is never ended, and comes back in hold by `hold on`.
+ * from hold, and sent back there. It is never ended, and comes back in hold by `hold on`. One that connects without
+ * being asked to, or has before we came, is adopted.
  */
 export class AttachLink implements LinkPort {
   readonly #events$ = new Subject<LinkEvent>();
   readonly events$ = this.#events$.asObservable();
   readonly #options: AttachOptions;
+  readonly #clock: ClockPort;
   readonly #log: LogPort;
   #connection: ReconnectingClient | undefined;
   #watch: ManagementWatch | undefined;
@@ -38,10 +45,14 @@ export class AttachLink implements LinkPort {
   #wanted = false;
   /** Somebody waits for `link-down`. */
   #owesDown = false;
+  #timer: Subscription | undefined;
   #exitReason = '';
+  /** Why there is no connection. */
+  #absence = 'OpenVPN was not reached yet';
 
-  constructor(options: AttachOptions, log: LogPort) {
+  constructor(options: AttachOptions, clock: ClockPort, log: LogPort) {
     this.#options = options;
+    this.#clock = clock;
     this.#log = log;
   }
 
@@ -51,15 +62,19 @@ export class AttachLink implements LinkPort {
 
   start(): Promise<void> {
     const { address, password } = this.#options;
-    this.#connection = ReconnectingClient.start({ ...address, subscriptions: ['hold on'], ...(password ? { password: () => password.read() } : {}) });
-    this.#connection.events$.subscribe((event) => { this.#attached(event); });
+    const connection = ReconnectingClient.start({ ...address, subscriptions: ['hold on'], ...(password ? { password: () => password.read() } : {}) });
+    connection.events$.subscribe((event) => { this.#reached(event, connection); });
+    this.#connection = connection;
     return Promise.resolve();
   }
 
   dial(): void {
     this.#wanted = true;
     this.#owesDown = false;
+    this.#timer?.unsubscribe();
     if (this.#phase === 'resting') this.#phase = 'dialing';
+    // Told when the dial has taken too long.
+    if (!this.#watch) this.#events$.next({ type: 'link-reconnecting', reason: this.#absence });
     this.#watch?.want();
   }
 
@@ -69,34 +84,44 @@ export class AttachLink implements LinkPort {
 
   stop(): void {
     this.#wanted = false;
-    this.#owesDown = true;
     this.#watch?.unwant();
-    if (!this.#watch || this.#watch.holding) this.#down('stopped');
-    else if (this.#phase !== 'resting') this.#watch.restart();
-    if (this.#watch) this.#phase = 'resting';
+    if (!this.#watch || this.#watch.holding || this.#watch.asking) {
+      // What is asked is not answered: that is as good as a hold.
+      this.#phase = this.#watch ? 'resting' : 'away';
+      this.#down('stopped');
+      return;
+    }
+    const underWay = this.#phase === 'resting' && this.#owesDown;
+    this.#phase = 'resting';
+    this.#owesDown = true;
+    if (underWay) return;
+    this.#watch.restart();
+    this.#timer?.unsubscribe();
+    this.#timer = this.#clock.at(this.#clock.now() + REST_MS).subscribe(() => { this.#down(`not back in hold after ${REST_MS} ms`); });
   }
 
   async close(): Promise<void> {
     // Back to hold: without us nobody would take it down.
-    if (this.#watch && !this.#watch.holding && this.#phase !== 'resting') {
-      const rested = new Promise<void>((resolve) => { this.#events$.subscribe({ next: ({ type }) => { if (type === 'link-down') resolve(); } }); });
+    if (this.#watch && (this.#phase !== 'resting' || this.#owesDown)) {
+      const rested = new Promise<void>((resolve) => { this.#events$.pipe(filter(({ type }) => type === 'link-down')).subscribe(() => { resolve(); }); });
       this.stop();
       await rested;
     }
+    this.#timer?.unsubscribe();
     await this.#connection?.close();
     this.#events$.complete();
   }
 
-  #attached(event: AttachEvent): void {
+  #reached(event: AttachEvent, connection: ReconnectingClient): void {
     if (event.type === 'event') return; // the watch sees them itself
     if (event.type === 'detached') {
-      this.#away(event.error.message);
+      this.#away([event.error.message, event.error.hint].filter(Boolean).join('; '));
       return;
     }
     const { client, state, question } = event;
     this.#log.info({ event: 'link.attached', tunnel: this.#options.name, state: state?.name }, `attached to OpenVPN (${question?.type === 'hold' ? 'in hold' : (state?.name ?? 'starting')})`);
     this.#phase = this.#wanted ? 'dialing' : 'resting';
-    this.#watch = new ManagementWatch(client, { device: this.#options.device, credentials: this.#options.credentials, emit: (told) => { this.#see(told); } });
+    this.#watch = new ManagementWatch(client, { device: this.#options.device, credentials: this.#options.credentials, events$: untilDetached(connection.events$), emit: (told) => { this.#see(told); } });
     if (this.#wanted) this.#watch.want();
     if (state) this.#watch.seeState(state);
   }
@@ -104,31 +129,32 @@ export class AttachLink implements LinkPort {
   #away(reason: string): void {
     this.#log.warn({ event: 'link.detached', tunnel: this.#options.name }, `no connection to OpenVPN's management interface: ${reason}`);
     const before = this.#phase;
+    const cause = this.#exitReason === '' ? reason : `OpenVPN ended (${this.#exitReason})`;
+    this.#absence = cause;
+    this.#exitReason = '';
     this.#phase = 'away';
     this.#watch = undefined;
-    // While dialing it may be back in time: whoever runs it starts it again.
-    if (before === 'connected') this.#lost(this.#exitReason || reason);
-    else if (this.#owesDown) this.#down(this.#exitReason || reason);
-    this.#exitReason = '';
+    if (before === 'connected') this.#down(cause);
+    else if (this.#owesDown) this.#down(cause);
+    // It may be back in time: whoever runs it starts it again.
+    else if (this.#wanted) this.#events$.next({ type: 'link-reconnecting', reason: cause });
   }
 
   #see(event: WatchEvent): void {
     const tunnel = this.#options.name;
     switch (event.type) {
       case 'held':
-        if (this.#wanted) this.#phase = 'dialing';
-        else this.#phase = 'resting';
+        this.#phase = this.#wanted ? 'dialing' : 'resting';
         if (this.#owesDown) this.#down('in hold');
         break;
       case 'connected':
-        // Also where nobody asked: somebody else released it, and packets may use it.
-        this.#phase = 'connected';
-        this.#wanted = true;
-        this.#events$.next({ type: 'link-up', ...event.connection });
+        // That was on its way when we said that it should start over.
+        if (!this.#owesDown) this.#connected(event.connection);
         break;
       case 'reconnecting':
-        if (this.#wanted) this.#events$.next({ type: 'link-reconnecting', reason: event.reason });
-        if (this.#wanted) this.#phase = 'dialing';
+        if (!this.#wanted) break;
+        this.#phase = 'dialing';
+        this.#events$.next({ type: 'link-reconnecting', reason: event.reason });
         break;
       case 'progress':
         if (this.#wanted) this.#events$.next({ type: 'link-progress', step: event.step });
@@ -145,23 +171,37 @@ export class AttachLink implements LinkPort {
     }
   }
 
+  /** Also where nobody asked: somebody else released it, and packets may use it. */
+  #connected(connection: Connection): void {
+    this.#phase = 'connected';
+    if (!this.#wanted) {
+      this.#wanted = true;
+      this.#watch?.want();
+    }
+    this.#timer?.unsubscribe();
+    this.#timer = whenUsable(connection, this.#clock).subscribe(() => {
+      if (this.#phase === 'connected') this.#events$.next({ type: 'link-up', ...connection });
+    });
+  }
+
   #fail(failure: LinkFailure): void {
     if (!this.#wanted) return;
     this.#wanted = false;
+    this.#phase = 'resting';
     this.#watch?.unwant();
-    if (this.#watch && !this.#watch.holding) this.#watch.restart();
-    this.#phase = this.#watch ? 'resting' : 'away';
+    if (this.#watch && !this.#watch.holding && !this.#watch.asking) this.#watch.restart();
     this.#events$.next({ type: 'link-down', reason: failure.code, failure });
   }
 
-  #lost(reason: string): void {
+  #down(reason: string): void {
     this.#wanted = false;
     this.#owesDown = false;
+    this.#timer?.unsubscribe();
     this.#events$.next({ type: 'link-down', reason });
   }
+}
 
-  #down(reason: string): void {
-    this.#owesDown = false;
-    this.#events$.next({ type: 'link-down', reason });
-  }
+/** What OpenVPN says over the connection that was just attached. */
+function untilDetached(events$: Observable<AttachEvent>): Observable<ManagementEvent> {
+  return events$.pipe(takeWhile((each) => each.type === 'event'), map(({ event }) => event));
 }

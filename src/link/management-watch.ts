@@ -1,3 +1,4 @@
+import type { Observable } from 'rxjs';
 import { messageOf } from '../core/errors.js';
 import type { Connection, LinkFailure } from '../core/words.js';
 import { Authenticator, type AuthReport } from '../management/authenticator.js';
@@ -22,6 +23,8 @@ export type WatchEvent =
 export interface WatchOptions {
   readonly device: string;
   readonly credentials: Credentials | undefined;
+  /** What OpenVPN says from now on. Default: the client's events, those that nobody has seen yet included. */
+  readonly events$?: Observable<ManagementEvent>;
   readonly emit: (event: WatchEvent) => void;
 }
 
@@ -30,8 +33,9 @@ export class ManagementWatch {
   readonly #client: ManagementClient;
   readonly #options: WatchOptions;
   readonly #hold: HoldPolicy;
+  #authenticator: Authenticator | undefined;
   #failed = false;
-  /** The next hold is answered at once: OpenVPN was made to start over. */
+  /** The next hold is answered at once: OpenVPN was made to start over, or the server waits for an answer. */
   #hurried = false;
   /** What OpenVPN said against the server's certificate. */
   certificateProblem = '';
@@ -40,16 +44,22 @@ export class ManagementWatch {
   constructor(client: ManagementClient, options: WatchOptions) {
     this.#client = client;
     this.#options = options;
-    // Sent before any release: a challenge is only told to who says that he wants to be asked.
-    if (options.credentials !== undefined) this.#authenticate(options.credentials);
-    client.events$.subscribe((event) => { this.#see(event); });
+    (options.events$ ?? client.events$).subscribe((event) => { this.#see(event); });
     this.#hold = new HoldPolicy(client, { waitMs: ({ waitSeconds }) => this.#waitMs(waitSeconds), onError: (error) => { this.#log(error); } });
   }
 
-  /** A dial is wanted: this hold is released, and those that follow after the time that OpenVPN itself would wait. */
+  /**
+   * A dial is wanted: this hold is released, and those that follow after the time that OpenVPN itself would wait; what
+   * it asks is answered. Nothing is answered before, since an answer would make it connect.
+   */
   want(): void {
     this.#failed = false;
+    const { credentials } = this.#options;
+    // Before any release: a challenge is only told to who says that he wants to be asked.
+    if (credentials !== undefined) this.#authenticate(credentials);
     this.#hold.want();
+    const { question } = this.#client;
+    if (credentials === undefined && question?.type === 'password') this.#see(question);
   }
 
   unwant(): void {
@@ -61,12 +71,20 @@ export class ManagementWatch {
     return this.#client.question?.type === 'hold';
   }
 
+  /** OpenVPN waits for an answer; a restart would be its end. */
+  get asking(): boolean {
+    return this.#client.question !== undefined && !this.holding;
+  }
+
   /** Starts over at once, back to a hold. A hold that is there already is not kept any longer. */
   restart(): void {
+    if (this.holding) {
+      this.#hold.hurry();
+      return;
+    }
     this.#hurried = true;
-    if (this.holding) this.#hold.hurry();
     // Refused while it asks for a password (it would be fatal then): what it does next tells.
-    else this.#client.signal('SIGUSR1').catch((error: unknown) => { this.#log(error); });
+    this.#client.signal('SIGUSR1').catch((error: unknown) => { this.#log(error); });
   }
 
   /** What a state says that was there before we were. */
@@ -105,9 +123,11 @@ export class ManagementWatch {
         this.#fail({ code: 'fatal', detail: event.text });
         break;
       case 'password':
+        // OpenVPN would wait as after a failure, and the person with the code, too.
+        if (event.kind === 'verification-failed' && event.challenge !== undefined) this.#hurried = true;
         if (this.#options.credentials !== undefined) break;
         if (event.kind === 'need') this.#fail({ code: 'auth', detail: `OpenVPN asks for ${event.realm} ${event.asks}, and no \`credentials\` are configured` });
-        if (event.kind === 'verification-failed') this.#fail({ code: 'auth', detail: `${event.realm} was refused${event.reason === undefined ? '' : `: ${event.reason}`}` });
+        if (event.kind === 'verification-failed') this.#fail({ code: 'auth', detail: refused(event) });
         break;
       default:
         break;
@@ -115,16 +135,20 @@ export class ManagementWatch {
   }
 
   #authenticate(credentials: Credentials): void {
-    const authenticator = new Authenticator(this.#client, credentials);
-    authenticator.reports$.subscribe((report) => { this.#report(report); });
-    authenticator.start().catch((error: unknown) => { this.#log(error); });
+    if (this.#authenticator) {
+      this.#authenticator.retry();
+      return;
+    }
+    this.#authenticator = new Authenticator(this.#client, credentials);
+    this.#authenticator.reports$.subscribe((report) => { this.#report(report); });
+    this.#authenticator.start().catch((error: unknown) => { this.#log(error); });
   }
 
   #report(report: AuthReport): void {
     if (report.type === 'locked') this.#fail({ code: 'auth', detail: report.reason });
     // With something new OpenVPN starts over, asks, and gets it.
-    else if (report.type === 'refused' && !report.hasNew) this.#fail({ code: 'auth', detail: `${report.realm} was refused${report.reason === undefined ? '' : `: ${report.reason}`}` });
-    else if (report.type === 'failed') this.#fail({ code: 'credentials', detail: report.error.message });
+    else if (report.type === 'refused' && !report.hasNew) this.#fail({ code: 'auth', detail: refused(report) });
+    else if (report.type === 'failed') this.#fail({ code: 'credentials', detail: [report.error.place, report.error.message].filter(Boolean).join(': ') });
     else if (report.type === 'asking') this.#options.emit({ type: 'progress', step: 'ASKING' });
   }
 
@@ -144,4 +168,8 @@ export class ManagementWatch {
   #log(error: unknown): void {
     this.#options.emit({ type: 'log', line: messageOf(error) });
   }
+}
+
+function refused({ realm, reason }: { readonly realm: string; readonly reason?: string }): string {
+  return `${realm} was refused${reason === undefined ? '' : `: ${reason}`}`;
 }

@@ -7,10 +7,10 @@ import type { ClockPort, LinkPort, LogPort } from '../core/ports.js';
 import type { Connection, LinkFailure } from '../core/words.js';
 import { openvpnArguments, routeLines, type OpenvpnOptions } from './arguments.js';
 import { readClientConfig, writeClientConfig, type ClientConfig } from './client-config.js';
-import { hasTentativeAddress } from './device.js';
 import { assertProgram } from './program.js';
 import { Resolver } from './resolve.js';
 import { Session, type SessionEvent } from './session.js';
+import { whenUsable } from './usable.js';
 
 type Phase =
   /** No process. */
@@ -25,8 +25,8 @@ type Phase =
 /** Between the two SIGTERMs: the notice to the server is on its way. */
 const NOTIFY_MS = 50;
 
-/** In milliseconds; where duplicates can be (tap), the kernel takes a second, and waiting for it would be worse. */
-const MAX_TENTATIVE_MS = 100;
+/** For a restart back into hold; an OpenVPN that takes longer is ended. */
+const REST_MS = 2000;
 
 /** An OpenVPN that this daemon starts, releases from hold, and ends (or lets wait in hold: warm). */
 export class OpenvpnLink implements LinkPort {
@@ -92,6 +92,7 @@ export class OpenvpnLink implements LinkPort {
     if (phase.at === 'none') {
       this.#begin();
     } else if (phase.at === 'resting') {
+      this.#timer?.unsubscribe();
       this.#phase = { at: 'dialing', session: phase.session };
       phase.session.want();
     } else if (phase.at === 'ending') {
@@ -168,9 +169,20 @@ export class OpenvpnLink implements LinkPort {
 
   /** Back to the hold, where it costs no more than a process that sleeps. */
   #rest(session: Session): void {
+    if (session.asking) {
+      this.#finish(session);
+      return;
+    }
     this.#phase = { at: 'resting', session };
-    if (session.holding) this.#down('in hold');
     session.rest();
+    if (session.holding) this.#down('in hold');
+    else this.#after(REST_MS, () => { this.#finish(session); });
+  }
+
+  /** At most one thing is waited for. */
+  #after(ms: number, then: () => void): void {
+    this.#timer?.unsubscribe();
+    this.#timer = this.#clock.at(this.#clock.now() + ms).subscribe(then);
   }
 
   #spawn(): void {
@@ -191,12 +203,13 @@ export class OpenvpnLink implements LinkPort {
         this.#log.debug({ event: 'openvpn.log', tunnel }, event.line);
         break;
       case 'held':
+        if (this.#phase.at === 'resting') this.#timer?.unsubscribe();
         if (this.#phase.at === 'resting' && this.#owesDown) this.#down('in hold');
         break;
       case 'connected':
         if (this.#phase.at !== 'dialing' && this.#phase.at !== 'connected') break;
         this.#phase = { at: 'connected', session };
-        this.#announce(event.connection, MAX_TENTATIVE_MS);
+        this.#announce(event.connection);
         break;
       case 'reconnecting':
         if (this.#phase.at !== 'connected' && this.#phase.at !== 'dialing') break;
@@ -218,23 +231,18 @@ export class OpenvpnLink implements LinkPort {
   }
 
   /** The link is up when its addresses can be used. */
-  #announce(connection: Connection, patienceMs: number): void {
-    if (connection.addresses.ipv6 === undefined || patienceMs === 0 || !hasTentativeAddress(connection.device)) {
-      this.#events$.next({ type: 'link-up', ...connection });
-      return;
-    }
+  #announce(connection: Connection): void {
     this.#timer?.unsubscribe();
-    this.#timer = this.#clock.at(this.#clock.now() + 1).subscribe(() => {
-      if (this.#phase.at === 'connected') this.#announce(connection, patienceMs - 1);
+    this.#timer = whenUsable(connection, this.#clock).subscribe(() => {
+      if (this.#phase.at === 'connected') this.#events$.next({ type: 'link-up', ...connection });
     });
   }
 
   #finish(session: Session): void {
     this.#phase = { at: 'ending', session };
-    this.#timer?.unsubscribe();
     session.stop();
     // Lingering would only repeat the notice, and keep the device for a second.
-    this.#timer = this.#clock.at(this.#clock.now() + NOTIFY_MS).subscribe(() => { session.stop(); });
+    this.#after(NOTIFY_MS, () => { session.stop(); });
   }
 
   #ended({ reason, failure }: SessionEvent & { type: 'ended' }): void {

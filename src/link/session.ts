@@ -64,11 +64,16 @@ export class Session {
     return this.#watch?.holding === true;
   }
 
+  /** OpenVPN waits for an answer: it can only be ended. */
+  get asking(): boolean {
+    return this.#watch?.asking === true;
+  }
+
   /** Back into hold without ending the process. */
   rest(): void {
     this.#wanted = false;
     this.#watch?.unwant();
-    this.#watch?.restart();
+    if (!this.holding) this.#watch?.restart();
   }
 
   /** Starts over at once. */
@@ -92,7 +97,7 @@ export class Session {
       const ended = this.#spawn();
       if (this.#stopping) this.stop();
       const gone = new AbortController();
-      const accepted = listener.accept({ signal: gone.signal }).then((client) => this.#attach(client), () => undefined);
+      const accepted = listener.accept({ signal: gone.signal }).then((client) => { this.#attach(client); }, () => undefined);
       const result = await ended;
       gone.abort();
       await accepted;
@@ -115,12 +120,11 @@ export class Session {
     return { problem: signal ? `${program} was ended by ${signal}` : exitCode === undefined ? (originalMessage ?? 'it did not start') : `${program} ended with status ${exitCode}` };
   }
 
-  async #attach(client: ManagementClient): Promise<void> {
-    // The first command, but its answer is not waited for: states come with the first hold.
-    const subscribed = client.stateOn().catch(() => undefined); // it ended: told by the end of the process
+  #attach(client: ManagementClient): void {
+    // The first command, but its answer is not waited for: states come with the first hold. It fails if OpenVPN has ended.
+    client.stateOn().catch((error: unknown) => { this.#log(messageOf(error)); });
     this.#watch = new ManagementWatch(client, { device: this.#options.device, credentials: this.#options.credentials, emit: (event) => { this.#emit(event); } });
     if (this.#wanted) this.#watch.want();
-    await subscribed;
   }
 
   #emit(event: WatchEvent): void {

@@ -49,7 +49,7 @@ export class Authenticator {
   }
 
   /**
-   * Begins to answer. OpenVPN is told to ask again after a refusal (`auth-retry interact`), which dynamic challenges
+   * Begins to answer, a question that waits already first. OpenVPN is told to ask again after a refusal (`auth-retry interact`), which dynamic challenges
    * need; whether it dials again is decided by who releases its hold.
    */
   async start(): Promise<void> {
@@ -62,7 +62,9 @@ export class Authenticator {
         this.close();
       },
     });
-    await this.#client.setAuthRetry('interact');
+    const retrying = this.#client.setAuthRetry('interact');
+    this.retry();
+    await retrying;
   }
 
   /** Asks the providers again for what OpenVPN still waits for: they have something new, or a person wants it. */
@@ -90,11 +92,15 @@ export class Authenticator {
     else if (event.type === 'state' && event.name === 'CONNECTED') this.#accepted();
   }
 
-  /** A code is good for once, so what a reconnect with it brings says nothing of the password. */
+  /** What was still asked, an address to be opened, is done. A code is good for once: OpenVPN must not send it again. */
   #accepted(): void {
     this.#challenge = undefined;
     this.#lastReason = undefined;
-    for (const [realm, sent] of this.#sent) if (sent.length > 1) this.#sent.delete(realm);
+    this.#attempt.abort();
+    this.#attempt = new AbortController();
+    const withCode = [...this.#sent].filter(([, sent]) => sent.length > 1);
+    for (const [realm] of withCode) this.#sent.delete(realm);
+    if (withCode.length > 0) this.#client.forgetPasswords().catch(() => undefined);
   }
 
   #failed(refusal: PasswordRefusal): void {

@@ -40,6 +40,8 @@ export class HoldPolicy {
         this.close();
       },
     });
+    // One that came before us is no event any more.
+    this.#held();
   }
 
   /** A dial is wanted: the present hold is released, and so is every one that follows. */

@@ -53,15 +53,26 @@ export function fromSystemdCredential(name: string, environment: NodeJS.ProcessE
   };
 }
 
+/** What was taken out of an environment: another source may name the same variable, now or after a reload. */
+const taken = new WeakMap<NodeJS.ProcessEnv, Map<string, Secret>>();
+
 /** An environment variable, which is taken out of our own environment so that no child inherits it. */
 export function fromEnvironment(name: string, environment: NodeJS.ProcessEnv = process.env): SecretSource {
   const place = `environment variable ${name}`;
-  const value = environment[name];
-  Reflect.deleteProperty(environment, name);
+  const value = take(name, environment);
   return {
     place,
-    read: () => (value === undefined ? Promise.reject(unavailable(place, 'it is not set')) : Promise.resolve(value).then((text) => secretOf(text, place))),
+    read: () => (value === undefined ? Promise.reject(unavailable(place, 'it is not set')) : Promise.resolve(value).then((secret) => secretOf(secret.reveal(), place))),
   };
+}
+
+function take(name: string, environment: NodeJS.ProcessEnv): Secret | undefined {
+  const values = taken.get(environment) ?? new Map<string, Secret>();
+  taken.set(environment, values);
+  const value = environment[name];
+  if (value !== undefined) values.set(name, new Secret(value));
+  Reflect.deleteProperty(environment, name);
+  return values.get(name);
 }
 
 export interface CommandSourceOptions {

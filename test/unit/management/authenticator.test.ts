@@ -167,7 +167,8 @@ describe('Authenticator', () => {
     scene.openvpn.say('>STATE:1,CONNECTED,SUCCESS,10.8.0.2,,,,\r\n>STATE:1,RECONNECTING,ping-restart,,,,,\r\n');
     await scene.say(REFUSED, 'refused');
     code.value = '222222';
-    expect(await scene.say(need, 'answered')).toHaveLength(2);
+    // As soon as it was let in, OpenVPN was told to forget what it had sent.
+    expect(await scene.say(need, 'answered')).toMatchObject(['forget-passwords', expect.stringMatching(/^username/), expect.stringMatching(/^password/)]);
   });
 
   it('never gives a refused code again, whatever a person asks for', async () => {

@@ -101,7 +101,9 @@ describe('an environment variable', () => {
     expect(environment).toEqual({});
     expect(await value(source)).toBe('hunter2');
     expect(await value(source)).toBe('hunter2');
-    await failure(fromEnvironment('VPN_PASSWORD', environment));
+    // A reload, or another tunnel, asks for it again.
+    expect(await value(fromEnvironment('VPN_PASSWORD', environment))).toBe('hunter2');
+    await failure(fromEnvironment('VPN_PASSWORD', {}));
   });
 });
 
