@@ -21,8 +21,9 @@ export ASAN_OPTIONS=detect_leaks=1:log_path=$work/reports/asan:exitcode=99:abort
 export LSAN_OPTIONS=exitcode=0:print_suppressions=0
 export UBSAN_OPTIONS=print_stacktrace=1:log_path=$work/reports/ubsan
 export NODE_OPTIONS=--experimental-vm-modules TEST_PATIENCE_MS=60000
+status=0 # what was found is told, even if a test fails
 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
-  node node_modules/jest/bin/jest.js -c .config/jest.config.js --runInBand --testTimeout=180000 "${1:-/nfqueue/}" --selectProjects unit contract
+  node node_modules/jest/bin/jest.js -c .config/jest.config.js --runInBand --testTimeout=180000 "${1:-/nfqueue/}" --selectProjects unit contract || status=$?
 
 # shellcheck disable=SC2016
 findings=$(cat "$work"/reports/* 2>/dev/null | awk 'BEGIN { RS = "" } /nfqueue\.node/ || /ERROR: AddressSanitizer/ || /runtime error/')
@@ -32,3 +33,4 @@ if [[ -n $findings ]]; then
   exit 1
 fi
 echo "asan: no finding, $(find "$work/reports" -type f | wc -l) reports read"
+exit "$status"

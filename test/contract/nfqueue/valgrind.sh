@@ -16,8 +16,9 @@ chmod -R a+rwX "$work"
 
 export NODE_NFQUEUE_PREBUILD=$work
 export NODE_OPTIONS=--experimental-vm-modules TEST_PATIENCE_MS=300000
+status=0 # what was found is told, even if a test fails
 valgrind --smc-check=all-non-file --leak-check=full --show-leak-kinds=definite,indirect --num-callers=30 --log-file="$work/report" --error-limit=no \
-  node node_modules/jest/bin/jest.js -c .config/jest.config.js --runInBand --testTimeout=600000 "${1:-/nfqueue/}" --selectProjects unit contract
+  node node_modules/jest/bin/jest.js -c .config/jest.config.js --runInBand --testTimeout=600000 "${1:-/nfqueue/}" --selectProjects unit contract || status=$?
 
 # One error is a paragraph between lines that hold nothing but the process id.
 findings=$(sed -E 's/^==[0-9]+== ?//' "$work/report" | awk 'BEGIN { RS = "" } /nfqueue\.node|\/src\/nfqueue\/native\/src\// || /\((parse|held|message|socket|verdict|statistics|queue|reader|addon)\.c:/')
@@ -27,3 +28,4 @@ if [[ -n $findings ]]; then
   exit 1
 fi
 echo "valgrind: no finding in the addon"
+exit "$status"
