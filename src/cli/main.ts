@@ -1,45 +1,8 @@
 #!/usr/bin/env node
-import { Command, CommanderError } from 'commander';
-import { DaemonError, messageOf } from '../core/errors.js';
-import { version } from '../version.js';
-import { answerCommand } from './commands/answer.js';
-import { checkCommand } from './commands/check.js';
-import { completionCommand } from './commands/completion.js';
-import { doctorCommand } from './commands/doctor.js';
-import { downCommand } from './commands/down.js';
-import { flushCommand } from './commands/flush.js';
-import { pauseCommand } from './commands/pause.js';
-import { readyCommand } from './commands/ready.js';
-import { reloadCommand } from './commands/reload.js';
-import { resumeCommand } from './commands/resume.js';
-import { runCommand } from './commands/run.js';
-import { statusCommand } from './commands/status.js';
-import { upCommand } from './commands/up.js';
-import { whyCommand } from './commands/why.js';
+import { setFlagsFromString } from 'node:v8';
 
-/** 0 done; 1 failed; 2 wrong usage or configuration; 3 no daemon answers. */
-function exitStatus(error: unknown): number {
-  if (!(error instanceof DaemonError)) return 1;
-  if (error.code === 'CONTROL_UNREACHABLE') return 3;
-  return error.code === 'USAGE' || error.code.startsWith('CONFIG_') ? 2 : 1;
-}
+// An idle daemon shall be small: V8 trades speed for memory where it can, and the young generation starts, and stays, at
+// one megabyte. Measured: 18 of 87 MB resident. Only what is said before anything else is loaded counts.
+for (const flag of ['--optimize-for-size', '--max-semi-space-size=1', '--semi-space-growth-factor=1']) setFlagsFromString(flag);
 
-const program = new Command('openvpn-ondemand')
-  .description('VPN on demand for OpenVPN: no tunnel while idle; the first packet is held, never lost, never sent in clear')
-  .version(version)
-  .addHelpText('after', '\nExit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 no daemon answers.')
-  .exitOverride()
-  .showHelpAfterError();
-
-for (const command of [runCommand, checkCommand, statusCommand, upCommand, downCommand, pauseCommand, resumeCommand, reloadCommand, readyCommand, answerCommand, whyCommand, doctorCommand, flushCommand, completionCommand]) program.addCommand(command().copyInheritedSettings(program));
-
-try {
-  await program.parseAsync();
-} catch (error) {
-  if (error instanceof CommanderError) {
-    process.exitCode = error.exitCode === 0 ? 0 : 2;
-  } else {
-    console.error(error instanceof DaemonError ? error.describe() : `INTERNAL: ${error instanceof Error ? (error.stack ?? error.message) : messageOf(error)}`);
-    process.exitCode = exitStatus(error);
-  }
-}
+await import('./program.js');
