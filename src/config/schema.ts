@@ -77,7 +77,9 @@ const managed = z
   })
   .describe('An OpenVPN that somebody else starts, with --management and --management-hold');
 
-const argv = z.array(z.string()).min(1, 'names no program').describe('A program and its arguments; no shell');
+const argument = z.string().refine((text) => !text.includes('\0'), 'has a NUL byte, which no argument can have');
+
+const argv = z.array(argument).min(1, 'names no program').describe('A program and its arguments; no shell');
 
 const command = z
   .strictObject({
