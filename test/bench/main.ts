@@ -1,6 +1,7 @@
-// npm run bench -- NAME [--json] [--rounds N]: measures against peers, in one run, and prints ratios with their spread.
-import { readdirSync } from 'node:fs';
+// npm run bench -- NAME [--json] [--rounds N] [--chart FILE]: measures against peers, in one run, and prints ratios with their spread.
+import { readdirSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { chart } from './chart.js';
 import { render, type Report } from './report.js';
 
 export interface BenchOptions {
@@ -19,16 +20,17 @@ const names = readdirSync(here, { withFileTypes: true }).filter((entry) => entry
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: 'boolean', default: false }, rounds: { type: 'string' } },
+  options: { json: { type: 'boolean', default: false }, rounds: { type: 'string' }, chart: { type: 'string' } },
 });
 const [name] = positionals;
 const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
 
 if (name === undefined || !names.includes(name) || (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0))) {
-  process.stderr.write(`usage: npm run bench -- NAME [--json] [--rounds N], where NAME is one of: ${names.join(', ')}\n`);
+  process.stderr.write(`usage: npm run bench -- NAME [--json] [--rounds N] [--chart FILE.svg], where NAME is one of: ${names.join(', ')}\n`);
   process.exitCode = 2;
 } else {
   const bench = (await import(new URL(`${name}/bench.ts`, here).href)) as BenchModule;
   const report = await bench.run({ rounds, progress: (text) => process.stderr.write(`${text}\n`) });
+  if (values.chart !== undefined) writeFileSync(values.chart, chart(report));
   process.stdout.write(values.json ? `${JSON.stringify(report, undefined, 2)}\n` : `${render(report)}\n`);
 }

@@ -13,7 +13,7 @@ export async function checkKernel(machine: Machine, settings: Settings | undefin
   try {
     await inside(machine, scratch, ['ip', 'link', 'set', 'lo', 'up']);
     const [queue, tun] = await Promise.all([tryQueue(scratch), tryTun(machine, scratch)]);
-    return [queue, tun, ...(settings === undefined ? [] : [await tryGate(settings, scratch)])];
+    return [queue, tun, ...(settings === undefined ? [] : [await tryGate(machine, settings, scratch)])];
   } finally {
     await scratch.close();
   }
@@ -46,16 +46,25 @@ async function tryTun(machine: Machine, scratch: ScratchNamespace): Promise<Find
   return error('TUN_MISSING', `no tun device can be made: ${ran?.stderr ?? 'nsenter was not found'}`, 'load the module tun, and see that /dev/net/tun is there (containers: --device /dev/net/tun)');
 }
 
-async function tryGate(settings: Settings, scratch: ScratchNamespace): Promise<Finding> {
+async function tryGate(machine: Machine, settings: Settings, scratch: ScratchNamespace): Promise<Finding> {
   const low = (settings.mark & -settings.mark) >>> 0;
   const gate = createGate({ backend: settings.gate, marks: { mask: settings.mark, transport: low, release: (low << 1) >>> 0, reject: settings.mark }, exec: { prefix: scratch.prefix } });
   try {
     await gate.install(settings.tunnels.map((tunnel) => ({ ...tunnel, remotes: [] })));
+    const chosen = await backendIn(machine, scratch, settings.gate);
     await gate.remove();
-    return ok('GATE', `the gate of this configuration was set in an empty namespace, and removed: ${settings.gate}`);
+    return ok('GATE', `the gate of this configuration was set in an empty namespace, and removed; backend: ${chosen}`);
   } catch (cause) {
     const hint = cause instanceof DaemonError ? cause.hint : undefined;
     return error('GATE_IMPOSSIBLE', `the gate of this configuration can't be set: ${cause instanceof DaemonError ? cause.describe() : messageOf(cause)}`, hint ?? 'choose another backend with `gate`');
   }
 }
 
+
+/** Which backend set the gate that stands in the namespace, and why that one: only the iptables backend has sets of ipset. */
+async function backendIn(machine: Machine, scratch: ScratchNamespace, wanted: Settings['gate']): Promise<string> {
+  const sets = await inside(machine, scratch, ['ipset', 'list', '-name']);
+  const name = (sets?.stdout ?? '').includes('ood-') ? 'iptables with ipset' : 'nft';
+  if (wanted !== 'auto') return `${name}, as \`gate: ${wanted}\` says`;
+  return name === 'nft' ? 'nft, since iptables with ipset does not work here' : `${name}, which \`gate: auto\` prefers where it works`;
+}
