@@ -49,7 +49,7 @@ describe('kill -9 under traffic', () => {
 
   it('of the daemon while it closes the gate and ends the tunnel: nothing in clear', async () => {
     for (const moment of closingMoments) {
-      await daemon.up();
+      await daemon.reaches('up'); // the traffic dials
       const closing = daemon.down().catch(() => undefined); // it dies before it answers
       await sleep(moment);
       await daemon.kill();
