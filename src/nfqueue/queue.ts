@@ -1,4 +1,4 @@
-import { NfQueue, type PacketBatch } from 'node-nfqueue';
+import { NfQueue, type NfQueueError, type PacketBatch } from 'node-nfqueue';
 import { Subject } from 'rxjs';
 import { DaemonError, messageOf } from '../core/errors.js';
 import type { QueueEvent } from '../core/events.js';
@@ -23,6 +23,8 @@ export interface HoldQueueOptions {
 const COPY_BYTES = 128;
 /** Holds a burst of 20,000 packets while JavaScript is busy (copy range 128). */
 const RECEIVE_BUFFER_BYTES = 8 << 20;
+/** Packets that are read at once; memory is reserved for so many, in every tunnel. */
+const BURST = 64;
 /** A tun device's queue is 500 packets and a server's socket buffer 212,992 bytes: so many at once, and then a pause. */
 const PACE = { chunk: 64, chunkBytes: 96 * 1024, intervalMs: 2 } as const;
 /** More than a flood can be chased: after this what arrives is accepted at once, though older packets may still wait. */
@@ -51,13 +53,13 @@ export class HoldQueue implements QueuePort {
     queue.on('overflow', () => { this.#countDrops(); });
     queue.on('flushed', ({ packets, remaining }) => { this.#flushed(packets, remaining); });
     queue.on('warning', (warning) => { this.#warn('queue.warning', messageOf(warning)); });
-    queue.on('error', (error) => { this.#events$.next({ type: 'queue-failed', detail: messageOf(error) }); });
+    queue.on('error', (error) => { this.#failed(error); });
   }
 
   /** Binds the queue. Rejects with QUEUE_IN_USE, NOT_PERMITTED or QUEUE_FAILED. */
   static async open(options: HoldQueueOptions, clock: ClockPort, log: LogPort): Promise<HoldQueue> {
     try {
-      const queue = await NfQueue.open({ num: options.num, copy: COPY_BYTES, maxLength: options.packets, receiveBuffer: RECEIVE_BUFFER_BYTES, flags: { uidGid: true, gso: true } });
+      const queue = await NfQueue.open({ num: options.num, copy: COPY_BYTES, maxLength: options.packets, receiveBuffer: RECEIVE_BUFFER_BYTES, burst: BURST, flags: { uidGid: true, gso: true } });
       return new HoldQueue(queue, options, clock, log);
     } catch (cause) {
       throw queueError(cause, options);
@@ -188,6 +190,12 @@ export class HoldQueue implements QueuePort {
   /** The packet's own mark with our bits in it. */
   #marked(mark: number, bits: number): number {
     return ((mark & ~this.#options.marks.mask) | bits) >>> 0;
+  }
+
+  /** What a listener of ours threw is a defect, but the queue goes on, and so do we. */
+  #failed(error: NfQueueError): void {
+    if (error.code === 'ERR_LISTENER') this.#log.error({ event: 'queue.defect', tunnel: this.#options.tunnel, stack: error.stack }, error.message);
+    else this.#events$.next({ type: 'queue-failed', detail: error.message });
   }
 
   #warn(event: string, message: string): void {

@@ -59,6 +59,7 @@ describe('an open that fails', () => {
     ['receiveBuffer', { num: 1, receiveBuffer: -5 }],
     ['netns', { num: 1, netns: -1 }],
     ['coalesceUs', { num: 1, coalesceUs: 1e6 }],
+    ['burst', { num: 1, burst: 0 }],
     ['flag', { num: 1, flags: { fast: true } }],
   ])('refuses a wrong %s', async (name, options) => {
     await expect(NfQueue.open(options as { num: number })).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringContaining(name) });

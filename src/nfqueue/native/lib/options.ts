@@ -35,6 +35,11 @@ export interface OpenOptions {
    * every packet costs more than the packet does. Below that rate, and with 0, packets are read as they come.
    */
   readonly coalesceUs?: number | undefined;
+  /**
+   * Packets that one call of the listeners brings at most, 1–1024; default 256 (64 where more than 4 KiB are copied). Memory is
+   * reserved for so many, about 1 KiB each: a process with hundreds of queues may want less.
+   */
+  readonly burst?: number | undefined;
   /** Descriptor of the network namespace to open the queue in (`/run/netns/NAME`); needs CAP_SYS_ADMIN. */
   readonly netns?: number | undefined;
 }
@@ -106,7 +111,7 @@ export function resolveOptions(options: OpenOptions): Settings {
     flagBits: bits,
     coalesceUs: integer('coalesceUs', options.coalesceUs ?? 100, 0, 10_000),
     netns,
-    slots: range > 4096 ? 64 : 256,
+    slots: integer('burst', options.burst ?? (range > 4096 ? 64 : 256), 1, 1024),
     slotSize: (range + besides + 63) & ~63,
   };
 }
