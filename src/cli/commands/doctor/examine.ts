@@ -16,7 +16,7 @@ export async function examine(configFile: string): Promise<Finding[]> {
   const openvpn = settings === undefined ? ['openvpn'] : [...new Set(settings.tunnels.flatMap(({ link }) => (link.kind === 'openvpn' ? [link.program] : [])))];
   const running = settings !== undefined && (await isServed(settings.control.socket));
   const rest = await Promise.all([
-    checkPrivileges(machine),
+    checkPrivileges(machine, settings?.gate),
     checkPrograms(machine, openvpn),
     checkKernel(machine, settings),
     checkNetwork(machine, settings),
