@@ -5,6 +5,7 @@ import type { WakePacket } from './core/words.js';
 /** Logs what a person wants to know of a step: changes of state, and effects that failed. */
 export function logStep({ tunnel, event, before, after }: Step, log: LogPort): void {
   if (event.type === 'effect-failed') log.error({ event: 'effect.failed', tunnel, effect: event.effect }, event.detail);
+  if (event.type === 'queue-failed') log.error({ event: 'queue.failed', tunnel }, event.detail);
   const from = before.state.at;
   const to = after.state.at;
   if (from === to) return;
