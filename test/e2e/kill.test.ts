@@ -31,7 +31,10 @@ describe('kill -9 under traffic', () => {
     endTraffic = startTraffic(lab);
   });
 
-  afterAll(() => lab.close());
+  afterAll(async () => {
+    await endTraffic();
+    await lab.close();
+  });
 
   it('of the daemon, at any moment: nothing in clear, and the next one takes over', async () => {
     await daemon.kill();
