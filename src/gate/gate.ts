@@ -36,12 +36,14 @@ export function createGate({ backend = 'auto', marks, routeMetric = 4000, closin
   const nft = new NftFirewall(run, ready);
   let chosen: Promise<Firewall> | undefined;
   const firewall = (): Promise<Firewall> => (chosen ??= choose(backend, [iptables, nft]));
+  let others: Promise<readonly Firewall[]> | undefined;
+  const otherFirewalls = async (): Promise<readonly Firewall[]> => {
+    const other = (await firewall()) === nft ? iptables : nft;
+    return (await works(other)) ? [other] : [];
+  };
   return new NetfilterGate({
     firewall,
-    otherFirewalls: async () => {
-      const other = (await firewall()) === nft ? iptables : nft;
-      return (await works(other)) ? [other] : [];
-    },
+    otherFirewalls: () => (others ??= otherFirewalls()),
     routing: new Routing(run, { metric: routeMetric, priority: closingPriority, mask: marks.mask, warn }),
     marks,
     closingTable,

@@ -64,8 +64,9 @@ export class Agent {
     await this.#ask({ do: 'bind', queue });
   }
 
-  async held(queue: number): Promise<number> {
-    return (await this.#ask({ do: 'held', queue })).held ?? 0;
+  /** What all queues of the namespace hold, as the kernel counts. */
+  async held(): Promise<number> {
+    return (await this.#ask({ do: 'held' })).held ?? 0;
   }
 
   /** Gives everything that is held its verdict; resolves with how many these were. */

@@ -67,14 +67,12 @@ export function gateContract(name: string, create: () => Promise<World>): void {
 
     it('goes from any gate to any other, and from one to itself', async () => {
       await world.gate.install([office]);
-      const gates: readonly Gate[] = ['hold', 'open', 'reject', 'bypass'];
+      // every pair comes once
+      const way: readonly Gate[] = ['hold', 'hold', 'open', 'hold', 'reject', 'hold', 'bypass', 'open', 'open', 'reject', 'open', 'bypass', 'reject', 'reject', 'bypass', 'bypass', 'hold'];
       const expected = { hold: 'held', open: 'nowhere', reject: 'nowhere', bypass: 'underlay' };
-      for (const from of gates) {
-        for (const to of gates) {
-          await world.gate.set('office', from);
-          await world.gate.set('office', to);
-          expect({ from, to, went: await world.where('lan', host4) }).toEqual({ from, to, went: expected[to] });
-        }
+      for (const [index, gate] of way.entries()) {
+        await world.gate.set('office', gate);
+        expect({ index, gate, went: await world.where('lan', host4) }).toEqual({ index, gate, went: expected[gate] });
       }
     });
 

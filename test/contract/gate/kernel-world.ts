@@ -1,12 +1,12 @@
-import { createGate, type Backend } from '../../../src/gate/gate.js';
+import type { Backend } from '../../../src/gate/gate.js';
 import type { World } from './contract.js';
-import { marks, RouterLab } from './router-lab.js';
+import { kernelGate } from './kernel-gate.js';
 
 /** A real gate on the router of a lab of its own. */
 export async function kernelWorld(backend: Backend): Promise<World> {
-  const lab = await RouterLab.create();
+  const { lab, gate } = await kernelGate(backend);
   return {
-    gate: createGate({ backend, marks, exec: { prefix: ['ip', 'netns', 'exec', lab.router.name] } }),
+    gate,
     where: (from, to) => lab.where(from, { to }),
     connect: async (from, to) => ((await lab.fate(from, { to, kind: 'tcp', timeout: 0.3 }, 0)).outcome === 'ECONNREFUSED' ? 'refused' : 'silence'),
     linkUp: ({ device, protect }) => lab.linkUp(device, protect),

@@ -1,10 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Gate, GatePort } from '../../../src/core/ports.js';
-import { createGate, type GateOptions } from '../../../src/gate/gate.js';
+import type { Backend } from '../../../src/gate/gate.js';
 import type { Packet } from './agent.js';
-import { marks, RouterLab, tunnelOf } from './router-lab.js';
-
-type Backend = NonNullable<GateOptions['backend']>;
+import { kernelGate, type KernelGate } from './kernel-gate.js';
+import { marks, tunnelOf, type RouterLab } from './router-lab.js';
 
 const office = tunnelOf();
 const everything = tunnelOf({ protect: ['0.0.0.0/0', '::/0'] });
@@ -16,16 +15,13 @@ export function netfilterContract(backend: Backend): void {
   describe(`gate in the kernel: ${backend}`, () => {
     let lab: RouterLab;
     let gate: GatePort;
-    const another = (options: Partial<GateOptions> = {}): GatePort => createGate({ backend, marks, exec: { prefix: ['ip', 'netns', 'exec', lab.router.name] }, ...options });
+    let kernel: KernelGate;
     beforeAll(async () => {
-      lab = await RouterLab.create();
-      gate = another();
+      kernel = await kernelGate(backend);
+      ({ lab, gate } = kernel);
     });
     afterAll(() => lab.dispose());
-    afterEach(async () => {
-      await lab.release({ accept: false });
-      await gate.remove();
-    });
+    afterEach(() => kernel.clear());
 
     const leaks = async (packet: Packet): Promise<readonly string[]> => (await lab.fate('router', packet, 1)).leaked;
 
@@ -198,82 +194,5 @@ export function netfilterContract(backend: Backend): void {
         expect(transport).toBe(true); // not touched by the closing table: as OpenVPN's own routes say
       });
     });
-
-    describe('what it leaves behind', () => {
-      it('is nothing, after remove; what others made stays', async () => {
-        const clean = await lab.state();
-        await foreign(lab, true);
-        const before = await lab.state();
-        await gate.install([everything, tunnelOf({ name: 'a tunnel with a very long name, and blanks', device: 'ovpn-2', queue: 12, protect: ['10.99.5.0/24'], onFailure: 'drop' })]);
-        await gate.keepAddresses('office', { ipv4: '10.8.0.6', ipv6: 'fd00:8::6' });
-        await gate.catchFirst('office', true);
-        expect(await lab.state()).not.toBe(before);
-        // by a process that knows nothing of the first
-        const removed = await another({ closingTable: 4711, routeMetric: 77 }).remove();
-        expect(await lab.state()).toBe(before);
-        expect(removed.join('\n')).toContain('addr 10.8.0.6/32 dev lo');
-        await foreign(lab, false);
-        expect(await lab.state()).toBe(clean);
-      });
-
-      it('is an address on lo only if it was not there before', async () => {
-        await lab.router.ip('addr add 10.8.0.6/32 dev lo');
-        const before = await lab.state();
-        await gate.install([office]);
-        await gate.keepAddresses('office', { ipv4: '10.8.0.6' });
-        await gate.keepAddresses('office', { ipv4: '10.8.0.7' });
-        expect(await lab.router.ip('addr show dev lo')).toContain('10.8.0.7/32');
-        await gate.remove();
-        const after = await lab.state();
-        await lab.router.ip('addr del 10.8.0.6/32 dev lo');
-        expect(after).toBe(before);
-      });
-
-      it('is taken over by the next run without an open moment', async () => {
-        await gate.install([office, tunnelOf({ name: 'gone', device: 'ovpn-gone', queue: 12, protect: ['10.98.0.0/16'] })]);
-        await gate.keepAddresses('office', { ipv4: '10.8.0.6', ipv6: 'fd00:8::6' });
-        await gate.set('office', 'open');
-        await gate.catchFirst('office', true);
-        await foreign(lab, true);
-        const told: string[] = [];
-        const next = another({ closingTable: 300, warn: (event) => told.push(event) });
-        const flood = hosts.map((to) => lab.agents.lan.send({ to, count: 1500, pause: 0.001 }));
-        for (let i = 0; i < 4; i++) await next.install([{ ...office, protect: [...office.protect, '10.97.0.0/16'] }]);
-        expect((await Promise.all(flood)).map(({ outcome }) => outcome)).toEqual(['sent', 'sent']);
-        expect(await lab.arrivals('underlay', 1)).toEqual([]);
-        await lab.release({ accept: false });
-        expect(told).toEqual(['gate.taken_over']);
-        const went = { kept: await lab.where('lan', { to: host4 }), added: await lab.where('lan', { to: '10.97.0.1' }), gone: await lab.where('lan', { to: '10.98.0.1' }) };
-        expect(went).toEqual({ kept: 'held', added: 'held', gone: 'underlay' });
-        // the address of the earlier run is still given to local programs
-        expect((await lab.fate('router', { to: host4 })).source).toBe('10.8.0.6');
-        const state = await lab.state();
-        expect(state).not.toContain('gone');
-        expect(state).not.toContain('table 20800');
-        await foreign(lab, false);
-      });
-
-      it('keeps traffic off the underlay even when the firewall is flushed', async () => {
-        await gate.install([office]);
-        for (const tables of ['iptables-legacy', 'ip6tables-legacy', 'iptables-nft', 'ip6tables-nft']) {
-          for (const table of ['raw', 'mangle', 'filter', 'nat']) await lab.router.run(tables, ['-t', table, '-F']);
-        }
-        await lab.router.run('nft', ['flush', 'ruleset']);
-        for (const from of ['lan', 'router'] as const) for (const to of hosts) expect((await lab.fate(from, { to })).leaked).toEqual([]);
-      });
-    });
   });
-}
-
-/** Rules, sets, routes and addresses that are not ours, some of them much like ours. */
-async function foreign(lab: RouterLab, there: boolean): Promise<void> {
-  const [verb, flag, create] = there ? ['add', '-I', 'create'] : ['del', '-D', 'destroy'];
-  for (const program of ['iptables-legacy', 'ip6tables-nft']) {
-    await lab.router.run(program, ['-t', 'mangle', flag, 'POSTROUTING', '-m', 'comment', '--comment', 'not OOD-guard', '-j', 'ACCEPT']);
-    await lab.router.run(program, ['-t', 'raw', there ? '-N' : '-X', 'OODLE']);
-  }
-  await lab.router.run('ipset', there ? [create, 'foodood-1', 'hash:net'] : [create, 'foodood-1']);
-  await lab.router.ip(`route ${verb} 192.0.2.0/24 dev lo metric 4000 proto 4`);
-  await lab.router.ip(`rule ${verb} pref 90 fwmark 0x1 lookup 20800`);
-  await lab.router.ip(`addr ${verb} 192.0.2.1/32 dev lo`);
 }

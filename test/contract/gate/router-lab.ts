@@ -30,6 +30,11 @@ export class RouterLab {
 
   #patienceMs = 100;
 
+  /** For programs that are to see the router's network: `ip netns exec` without its mounts, which cost more than most programs. */
+  get prefix(): readonly string[] {
+    return ['nsenter', `--net=/run/netns/${this.router.name}`];
+  }
+
   private constructor(lan: Netns, router: Netns, underlay: Netns, far: Netns) {
     this.lan = lan;
     this.router = router;
@@ -55,12 +60,12 @@ export class RouterLab {
     await router.run('sysctl', ['-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1', 'net.ipv4.icmp_ratelimit=0', 'net.ipv6.icmp.ratelimit=0']);
     await Netns.join({ netns: lan, device: 'eth0', addresses: ['10.77.1.2/24', 'fd00:77::2/64'] }, { netns: router, device: 'lan0', addresses: ['10.77.1.1/24', 'fd00:77::1/64'] });
     await Netns.join({ netns: underlay, device: 'eth0', addresses: ['198.51.100.2/24', '2001:db8::2/64'] }, { netns: router, device: 'wan0', addresses: ['198.51.100.1/24', '2001:db8::1/64'] });
-    for (const args of ['route add default via 10.77.1.1', 'route add default via fd00:77::1']) await lan.ip(args);
+    await lan.batch(['route add default via 10.77.1.1', 'route add default via fd00:77::1']);
     await this.defaultRoute(true);
-    await underlay.ip('route add 10.77.1.0/24 via 198.51.100.1');
-    await underlay.ip('route add fd00:77::/64 via 2001:db8::1');
+    await underlay.batch(['route add 10.77.1.0/24 via 198.51.100.1', 'route add fd00:77::/64 via 2001:db8::1']);
     for (const netns of [underlay, far]) {
-      for (const args of ['route add local 0.0.0.0/0 dev lo table 99', 'rule add iif eth0 lookup 99 pref 10', 'route add local ::/0 dev lo table 99', '-6 rule add iif eth0 lookup 99 pref 10']) await netns.ip(args);
+      await netns.batch(['route add local 0.0.0.0/0 dev lo table 99', 'rule add iif eth0 lookup 99 pref 10', 'route add local ::/0 dev lo table 99']);
+      await netns.ip('-6 rule add iif eth0 lookup 99 pref 10');
       for (const command of ['iptables-legacy-restore', 'ip6tables-legacy-restore']) await netns.run(command, [], { input: '*raw\n-A PREROUTING -i eth0 -p udp --dport 9 -j DROP\n-A PREROUTING -i eth0 -p tcp --dport 9 -j DROP\nCOMMIT\n' });
     }
     const start = performance.now();
@@ -73,15 +78,15 @@ export class RouterLab {
   }
 
   async defaultRoute(there: boolean): Promise<void> {
-    for (const gateway of ['198.51.100.2', '2001:db8::2']) await this.router.ip(`route ${there ? 'add' : 'del'} default via ${gateway}`);
+    await this.router.batch(['198.51.100.2', '2001:db8::2'].map((gateway) => `route ${there ? 'add' : 'del'} default via ${gateway}`));
   }
 
   /** The tunnel device comes, with its addresses, and, as OpenVPN would do it, a route for each prefix. */
   async linkUp(device: string, prefixes: readonly string[]): Promise<void> {
     await Netns.join({ netns: this.router, device, addresses: ['10.8.0.6/24', 'fd00:8::6/64'] }, { netns: this.far, device: 'eth0', addresses: ['10.8.0.1/24', 'fd00:8::1/64'] });
-    for (const net of ['10.77.1.0/24 via 10.8.0.6', 'fd00:77::/64 via fd00:8::6']) await this.far.ip(`route replace ${net}`);
+    await this.far.batch(['10.77.1.0/24 via 10.8.0.6', 'fd00:77::/64 via fd00:8::6'].map((route) => `route replace ${route}`));
     for (const to of ['10.8.0.1', 'fd00:8::1']) await this.agents.router.send({ to, device });
-    for (const prefix of prefixes) await this.router.ip(`route add ${prefix} via ${prefix.includes(':') ? 'fd00:8::1' : '10.8.0.1'} dev ${device}`);
+    if (prefixes.length > 0) await this.router.batch(prefixes.map((prefix) => `route add ${prefix} via ${prefix.includes(':') ? 'fd00:8::1' : '10.8.0.1'} dev ${device}`));
   }
 
   async linkDown(device: string): Promise<void> {
@@ -124,9 +129,8 @@ export class RouterLab {
   }
 
   /** What is held now. */
-  async held(): Promise<number> {
-    const rows = (await this.router.run('cat', ['/proc/net/netfilter/nfnetlink_queue'])).split('\n').filter(Boolean);
-    return rows.reduce((sum, row) => sum + Number(row.trim().split(/\s+/)[2]), 0);
+  held(): Promise<number> {
+    return this.agents.router.held();
   }
 
   /** Gives all that is held the same verdict. */
@@ -140,19 +144,15 @@ export class RouterLab {
 
   /** Up to 100 ms: longer than any packet needs here. On an emulated machine everything takes longer. */
   async #until(done: () => Promise<boolean>): Promise<void> {
-    for (const end = performance.now() + this.#patienceMs; !(await done()) && performance.now() < end; ) await sleep(5);
+    const end = performance.now() + this.#patienceMs;
+    for (let pauseMs = 4; !(await done()) && performance.now() < end; pauseMs = Math.min(1.5 * pauseMs, 40)) await sleep(pauseMs);
   }
 
   /** What the router has of firewall, sets, routes, rules and addresses, without counters and what the kernel adds by itself. */
   async state(): Promise<string> {
     const commands = ['iptables-legacy-save', 'ip6tables-legacy-save', 'iptables-nft-save', 'ip6tables-nft-save', 'ipset save', 'ip -4 route show table all', 'ip -6 route show table all', 'ip nexthop', 'ip -4 rule', 'ip -6 rule', 'ip addr show dev lo'];
-    const outputs = await Promise.all(
-      commands.map(async (command) => {
-        const [program = '', ...args] = command.split(' ');
-        return (await this.router.run(program, args)).split('\n').filter((line) => !/^([#*]|COMMIT|:(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) )|fe80|ff00/.test(line) && line !== '');
-      }),
-    );
-    return outputs.map((lines, index) => [`== ${commands[index]!}`, ...lines].join('\n')).join('\n');
+    const output = await this.router.run('sh', ['-ec', commands.map((command) => `echo '== ${command}'; ${command}`).join('; ')]);
+    return output.split('\n').filter((line) => !/^([#*]|COMMIT|:(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) )|fe80|ff00/.test(line) && line !== '').join('\n');
   }
 
   async dispose(): Promise<void> {
