@@ -84,6 +84,11 @@ export class OpenvpnServer {
     await this.#program?.stop();
   }
 
+  /** SIGSTOP and SIGCONT make a server that does not answer for a while. */
+  signal(name: NodeJS.Signals): void {
+    this.#program?.signal(name);
+  }
+
   /** `kill -9`. */
   async kill(): Promise<void> {
     await this.#program?.stop('SIGKILL');
