@@ -1,5 +1,7 @@
 import type { Gate, TrafficCounters } from '../core/ports.js';
 import type { Plan } from './plan.js';
+import type { PlannedTunnel } from './planned-tunnel.js';
+import type { KeptAddress } from './routes.js';
 
 /** A change of gate that only waits for its moment. */
 export interface PreparedSwitch {
@@ -24,6 +26,8 @@ export interface Firewall {
   prepareSwitch?(id: string, from: Gate, to: Gate): PreparedSwitch;
   /** The gate that the kernel has. */
   readGate(id: string): Promise<Gate | undefined>;
+  /** The addresses that the tunnel has or had: what comes from them is not NATed. Replaced in one step; none after install. */
+  keepAddresses(tunnel: PlannedTunnel, addresses: readonly KeptAddress[]): Promise<void>;
   counters(plan: Plan): Promise<ReadonlyMap<string, TrafficCounters>>;
   /** Removes everything of ours, `beforeGuard` done before the guard goes; resolves with a line for each thing. */
   remove(beforeGuard: () => Promise<readonly string[]>): Promise<readonly string[]>;

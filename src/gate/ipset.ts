@@ -1,7 +1,8 @@
 import type { Gate } from '../core/ports.js';
-import { anySet, gateSet, newSuffix, ownSet, remoteSet } from './names.js';
+import { addressSet, anySet, gateSet, newSuffix, ownSet, remoteSet } from './names.js';
 import type { Entry } from './ownership.js';
 import { gates, onlyTunnel, type Plan } from './plan.js';
+import type { KeptAddress } from './routes.js';
 import { formatAddress, formatNet, halves, type Family, type Net } from './prefix.js';
 
 interface NetSet {
@@ -21,7 +22,23 @@ function netSets({ families, tunnels, any, remotes }: Plan): readonly NetSet[] {
 
 /** The names of all sets of the plan. */
 export function setsOf(plan: Plan): readonly string[] {
-  return [...netSets(plan).map(({ name }) => name), ...plan.tunnels.flatMap(({ id }) => gates.map((gate) => gateSet(id, gate)))];
+  return [...netSets(plan).map(({ name }) => name), ...addressSets(plan).map(({ name }) => name), ...plan.tunnels.flatMap(({ id }) => gates.map((gate) => gateSet(id, gate)))];
+}
+
+function addressSets({ tunnels }: Plan): readonly { readonly name: string; readonly family: Family }[] {
+  return tunnels.flatMap(({ id, families }) => families.map((family) => ({ name: addressSet(id, family), family })));
+}
+
+const createAddressSet = (name: string, family: Family): string => `create ${name} hash:ip family ${family === 4 ? 'inet' : 'inet6'} hashsize 64 maxelem 64`;
+
+/** The input of `ipset restore` that replaces a tunnel's own addresses, each family in one step. */
+export function renderAddresses(id: string, families: readonly Family[], addresses: readonly KeptAddress[]): string {
+  return families.map((family) => {
+    const name = addressSet(id, family);
+    const added = addresses.filter((kept) => kept.family === family).map(({ address }) => `add ${name}${newSuffix} ${address}\n`);
+    // one that a change left that failed half-way is used again
+    return `${createAddressSet(`${name}${newSuffix}`, family)} -exist\nflush ${name}${newSuffix}\n${added.join('')}swap ${name}${newSuffix} ${name}\ndestroy ${name}${newSuffix}\n`;
+  }).join('');
 }
 
 /**
@@ -39,6 +56,7 @@ export function renderSets(plan: Plan, existing: ReadonlySet<string>): string {
     for (const { net, match } of content) lines.push(...elements(net).map((element) => `add ${target} ${element}${match ? '' : ' nomatch'}`));
     if (target !== name) lines.push(`swap ${target} ${name}`, `destroy ${target}`);
   }
+  for (const { name, family } of addressSets(plan)) lines.push(existing.has(name) ? `flush ${name}` : createAddressSet(name, family));
   for (const { id, families } of plan.tunnels) {
     for (const gate of gates) if (!existing.has(gateSet(id, gate))) lines.push(`create ${gateSet(id, gate)} list:set size 2`);
     lines.push(...families.map((family) => `add ${gateSet(id, 'hold')} ${ownSet(id, family)} -exist`));

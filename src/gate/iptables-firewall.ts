@@ -2,11 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Gate, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
 import type { Firewall, PreparedSwitch } from './firewall.js';
-import { parseGate, renderSets, setsOf, swapArguments } from './ipset.js';
+import { parseGate, renderAddresses, renderSets, setsOf, swapArguments } from './ipset.js';
 import { parseCounters, parseSave, renderInstall, renderRemoval, type FoundTable } from './iptables.js';
 import { newSuffix, setPrefix } from './names.js';
 import type { Plan } from './plan.js';
+import type { PlannedTunnel } from './planned-tunnel.js';
 import type { Family } from './prefix.js';
+import type { KeptAddress } from './routes.js';
 import type { ReadyRunner, Runner } from './runner.js';
 
 /** `default` is whatever `iptables` is on this machine: one of the two others, by a name without a suffix. */
@@ -78,6 +80,10 @@ export class IptablesFirewall implements Firewall {
 
   async readGate(id: string): Promise<Gate | undefined> {
     return parseGate(id, await this.#run('ipset', ['save']));
+  }
+
+  async keepAddresses({ id, families: own }: PlannedTunnel, addresses: readonly KeptAddress[]): Promise<void> {
+    await this.#run('ipset', ['restore'], renderAddresses(id, own, addresses));
   }
 
   async counters(plan: Plan): Promise<ReadonlyMap<string, TrafficCounters>> {

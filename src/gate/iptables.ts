@@ -1,5 +1,5 @@
 import type { TrafficCounters } from '../core/ports.js';
-import { anySet, chainPrefix, countChain, gateSet, guardChain, ownSet, remoteSet } from './names.js';
+import { addressSet, anySet, chainPrefix, countChain, gateSet, guardChain, ownSet, remoteSet } from './names.js';
 import { onlyTunnel, type Plan } from './plan.js';
 import type { Family } from './prefix.js';
 import type { Hook, Match, Rule, Table, TableName, Verdict } from './rules.js';
@@ -77,6 +77,7 @@ function renderMatch(match: Match, { plan, family }: Context): readonly string[]
   if ('gate' in match) return inSet(gateSet(match.to.id, match.gate), 'dst');
   if ('to' in match) return inSet(setName(match.to, plan, family), 'dst');
   if ('from' in match) return inSet(setName(match.from, plan, family), 'src');
+  if ('notKept' in match) return ['-m', 'set', '!', '--match-set', addressSet(match.notKept.id, family), 'src'];
   if ('toType' in match) return ['-m', 'addrtype', '--dst-type', match.toType.toUpperCase()];
   if ('fromLocal' in match) return ['-m', 'addrtype', '--src-type', 'LOCAL'];
   if ('in' in match) return ['-i', match.in];

@@ -34,6 +34,8 @@ export const anySet = (family: Family): string => `${setPrefix}any${family}`;
 export const remoteSet = (family: Family): string => `${setPrefix}remote${family}`;
 /** What is this tunnel's, per family. */
 export const ownSet = (id: string, family: Family): string => `${setPrefix}${id}-${family}`;
+/** The tunnel's own addresses, which are kept while it is down, per family. */
+export const addressSet = (id: string, family: Family): string => `${setPrefix}${id}-a${family}`;
 /** A list of the tunnel's own sets while its gate is `gate`, else empty. */
 export const gateSet = (id: string, gate: Gate): string => `${setPrefix}${id}-${gate}`;
 

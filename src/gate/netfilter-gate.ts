@@ -48,6 +48,7 @@ export class NetfilterGate implements GatePort {
         for (const other of await this.#parts.otherFirewalls()) await other.remove(() => Promise.resolve([]));
         const before = this.#forget();
         this.#current = new Map(plan.tunnels.map((planned) => [planned.tunnel.name, { planned, gate: 'hold', catchFirst: false, addresses: kept.get(planned.tunnel.name) ?? {} }]));
+        for (const { planned, addresses } of this.#current.values()) if (keptOf(addresses).length > 0) await firewall.keepAddresses(planned, keptOf(addresses));
         for (const current of this.#current.values()) await this.#switch(firewall, current, 'hold', gateOf(current.planned.tunnel.name));
         for (const [name, { catchFirst }] of before) if (catchFirst && this.#current.has(name)) await this.#catchFirst(this.#of(name), true);
       } catch (error) {
@@ -96,7 +97,12 @@ export class NetfilterGate implements GatePort {
       const elsewhere = [...this.#current].filter(([name]) => name !== tunnel).flatMap(([, other]) => keptOf(other.addresses));
       const inUse = new Set([...keptOf(after), ...elsewhere].map(({ address }) => address));
       const unused = keptOf(before).filter(({ address }) => !inUse.has(address));
-      await this.#parts.routing.keep(current.planned, after, { catching: current.gate !== 'bypass', unused });
+      const firewall = await this.#parts.firewall();
+      await firewall.keepAddresses(current.planned, keptOf(after));
+      await this.#parts.routing.keep(current.planned, after, { catching: current.gate !== 'bypass', unused }).catch(async (error: unknown) => {
+        await firewall.keepAddresses(current.planned, keptOf(before)).catch(() => undefined);
+        throw error;
+      });
       current.addresses = after;
     });
   }

@@ -1,8 +1,10 @@
 import type { Gate, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
 import type { Firewall, PreparedSwitch } from './firewall.js';
-import { nftProbe, nftTable, parseNftCounters, parseNftGate, parseTable, renderNftInstall, renderNftOpen, renderNftSwitch, type FoundNft } from './nft.js';
+import { nftProbe, nftTable, parseNftCounters, parseNftGate, parseTable, renderNftAddresses, renderNftInstall, renderNftOpen, renderNftSwitch, type FoundNft } from './nft.js';
 import type { Plan } from './plan.js';
+import type { PlannedTunnel } from './planned-tunnel.js';
+import type { KeptAddress } from './routes.js';
 import type { ReadyRunner, Runner } from './runner.js';
 
 /** nftables, in one table of family inet. */
@@ -43,6 +45,10 @@ export class NftFirewall implements Firewall {
   async readGate(id: string): Promise<Gate | undefined> {
     const found = await this.#inspect();
     return found === undefined ? undefined : parseNftGate(id, found);
+  }
+
+  async keepAddresses({ id, families }: PlannedTunnel, addresses: readonly KeptAddress[]): Promise<void> {
+    await this.#apply(renderNftAddresses(id, families, addresses));
   }
 
   /** To list counters, nft first reads every set, which takes seconds for large ones; to reset them it does not. */

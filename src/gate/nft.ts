@@ -3,6 +3,7 @@ import { countChain, guardChain, ownSet } from './names.js';
 import { gates, onlyTunnel, type Plan } from './plan.js';
 import type { Family } from './prefix.js';
 import { matchedRanges } from './ranges.js';
+import type { KeptAddress } from './routes.js';
 import type { Hook, Match, Rule, Table, TableName, Verdict } from './rules.js';
 
 /** The one table that is ours. */
@@ -68,7 +69,7 @@ interface RenderedChain {
  * chains are never deleted: that would flush every held packet of the machine.
  */
 export function renderNftInstall(plan: Plan, found: FoundNft | undefined): string {
-  const chains = [...baseChains(plan), ...innerChains(plan), ...gateChains(plan, () => 'hold')];
+  const chains = [...baseChains(plan), ...innerChains(plan), ...gateChains(plan, () => 'hold'), ...natChains(plan)];
   const sets = netSets(plan);
   const keep = new Set([...chains.map(({ name }) => name), ...sets.map(({ name }) => name)]);
   return [
@@ -90,6 +91,15 @@ export function renderNftInstall(plan: Plan, found: FoundNft | undefined): strin
 export function renderNftSwitch(plan: Plan, id: string, to: Gate): string {
   const own = gateChains(plan, () => to).filter(({ name }) => gates.some((gate) => name.startsWith(gatePrefix(id, gate))));
   return [...own.map(({ name }) => `flush chain ${nftTable} ${name}`), ...own.flatMap(({ name, rules }) => rules.map((rule) => `add rule ${nftTable} ${name} ${rule}`)), ''].join('\n');
+}
+
+/** The input that replaces a tunnel's own addresses in one transaction: in a rule, since elements beside large sets take half a second. */
+export function renderNftAddresses(id: string, families: readonly Family[], addresses: readonly KeptAddress[]): string {
+  return families.map((family) => {
+    const sources = addresses.filter((kept) => kept.family === family).map(({ address }) => address);
+    const others = sources.length === 0 ? '' : `${family === 4 ? 'ip' : 'ip6'} saddr != { ${sources.join(', ')} } `;
+    return `flush chain ${nftTable} ${natChain(id, family)}\nadd rule ${nftTable} ${natChain(id, family)} ${others}masquerade\n`;
+  }).join('');
 }
 
 /** The input that takes away all but the guard, whose base chain is the only one on `postrouting` that filters. */
@@ -182,9 +192,18 @@ function gateChains(plan: Plan, gateOf: (id: string) => Gate): readonly Rendered
   return [...chains.values()];
 }
 
+/** What is NATed, but for the tunnel's own addresses: a chain of its own, to be replaced when these change. */
+const natChain = (id: string, family: Family): string => `nat-${id}-${family}`;
+
+function natChains({ tunnels }: Plan): readonly RenderedChain[] {
+  return tunnels.flatMap(({ id, families }) => families.map((family) => ({ name: natChain(id, family), rules: ['masquerade'] })));
+}
+
 function renderRule({ if: matches, then }: Rule, context: Context): string {
   const gate = matches.find((match) => 'gate' in match);
-  const verdict = gate === undefined ? renderVerdict(then, context) : `jump ${gateChain(gate.to.id, gate.gate, then, context.family)}`;
+  const nat = matches.find((match) => 'notKept' in match);
+  const inner = gate === undefined ? nat && natChain(nat.notKept.id, context.family) : gateChain(gate.to.id, gate.gate, then, context.family);
+  const verdict = inner === undefined ? renderVerdict(then, context) : `jump ${inner}`;
   return [...matches.map((match) => renderMatch(match, context)), ...renderCounter(matches, context), verdict].filter((part) => part !== '').join(' ');
 }
 
@@ -203,6 +222,7 @@ function renderMatch(match: Match, { plan, family }: Context): string {
   if ('mark' in match) return `meta nfproto ipv${family} meta mark & ${hex(plan.marks.mask)} == ${hex(match.mark)}`;
   if ('to' in match) return `${ip} daddr @${setName(match.to, plan, family)}`;
   if ('from' in match) return `${ip} saddr @${setName(match.from, plan, family)}`;
+  if ('notKept' in match) return ''; // its chain says so
   if ('toType' in match) return `fib daddr type ${match.toType}`;
   if ('fromLocal' in match) return `meta nfproto ipv${family} fib saddr type local`;
   if ('in' in match) return `iifname "${match.in}"`;

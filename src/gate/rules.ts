@@ -9,6 +9,8 @@ export type Match =
   /** Destination or source is anybody's, an OpenVPN server's, or this tunnel's. */
   | { readonly to: 'any' | 'remote' | { readonly id: string } }
   | { readonly from: 'any' | { readonly id: string } }
+  /** The source is none of the addresses that this tunnel keeps. */
+  | { readonly notKept: { readonly id: string } }
   /** The destination is this tunnel's and its gate is `gate`. */
   | { readonly to: { readonly id: string }; readonly gate: Gate }
   | { readonly toType: 'local' | 'broadcast' | 'multicast' }
@@ -145,11 +147,14 @@ function filter(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks)
   };
 }
 
-/** Local sources only: what is forwarded is never NATed. */
+/**
+ * Local sources only: what is forwarded is never NATed. Nor is what doesn't want the tunnel, since a command's device
+ * may carry other traffic, too, nor what has the tunnel's address already.
+ */
 function nat(tunnels: readonly PlannedTunnel[]): Table {
   const chain = `${chainPrefix}nat`;
   return {
     hooks: [{ at: 'POSTROUTING', rule: { if: [{ fromLocal: true }], then: { do: 'jump', chain } } }],
-    chains: new Map([[chain, tunnels.map(({ tunnel }) => ({ if: [{ out: tunnel.device }], then: { do: 'masquerade' } }))]]),
+    chains: new Map([[chain, tunnels.map(({ id, tunnel }) => ({ if: [{ out: tunnel.device }, { to: { id } }, { notKept: { id } }], then: { do: 'masquerade' } }))]]),
   };
 }

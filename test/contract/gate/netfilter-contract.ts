@@ -66,10 +66,36 @@ export function netfilterContract(backend: Backend): void {
         await gate.set('office', 'open');
         await lab.linkUp(office.device, office.protect);
         const local = [(await lab.fate('router', { to: host4, from: '198.51.100.1' })).tunnelled, (await lab.fate('router', { to: host6, from: '2001:db8::1' })).tunnelled];
+        // not even on that device, which may be a LAN's, is anything else NATed
+        await lab.router.batch(['route add 203.0.113.0/24 via 10.8.0.1', 'route add 2001:db8:5::/64 via fd00:8::1']);
+        const other = [(await lab.fate('router', { to: '203.0.113.7', from: '198.51.100.1' })).tunnelled, (await lab.fate('router', { to: '2001:db8:5::7', from: '2001:db8::1' })).tunnelled];
         const forwarded = [(await lab.fate('lan', { to: host4 })).tunnelled, (await lab.fate('lan', { to: host6 })).tunnelled];
         await lab.linkDown(office.device);
         expect(local).toEqual([[`10.8.0.6 > ${host4}`], [`fd00:8::6 > ${host6}`]]);
+        expect(other).toEqual([['198.51.100.1 > 203.0.113.7'], ['2001:db8::1 > 2001:db8:5::7']]);
         expect(forwarded).toEqual([[`10.77.1.2 > ${host4}`], [`fd00:77::2 > ${host6}`]]);
+      });
+
+      it('does not masquerade the addresses that it keeps', async () => {
+        const from = async (...sources: readonly string[]): Promise<readonly string[]> => {
+          const arrived: string[] = [];
+          for (const source of sources) arrived.push(...(await lab.fate('router', { to: source.includes(':') ? host6 : host4, from: source })).tunnelled);
+          return arrived.map((line) => line.split(' ')[0]!);
+        };
+        await gate.install([office]);
+        await gate.set('office', 'open');
+        await lab.linkUp(office.device, office.protect); // with 10.8.0.6 and fd00:8::6
+        await gate.keepAddresses('office', { ipv4: '10.8.0.7', ipv6: 'fd00:8::7' });
+        const kept = await from('10.8.0.7', 'fd00:8::7', '198.51.100.1');
+        await gate.keepAddresses('office', { ipv4: '10.8.0.9' });
+        await lab.router.ip('addr add 10.8.0.7/32 dev wan0');
+        const changed = await from('10.8.0.9', 'fd00:8::7', '10.8.0.7');
+        const next = kernel.another();
+        await next.install([office], () => 'open');
+        const takenOver = await from('10.8.0.9', 'fd00:8::7', '10.8.0.7');
+        await lab.router.ip('addr del 10.8.0.7/32 dev wan0');
+        await lab.linkDown(office.device);
+        expect({ kept, changed, takenOver }).toEqual({ kept: ['10.8.0.7', 'fd00:8::7', '10.8.0.6'], changed: ['10.8.0.9', 'fd00:8::7', '10.8.0.6'], takenOver: ['10.8.0.9', 'fd00:8::7', '10.8.0.6'] });
       });
 
       it.each([true, false])('answers with the reject mark; default route: %s', async (defaultRoute) => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { GateTunnel, Marks } from '../../../src/core/ports.js';
-import { parseNftCounters, parseNftGate, parseTable, renderNftInstall, renderNftOpen, renderNftSwitch } from '../../../src/gate/nft.js';
+import { parseNftCounters, parseNftGate, parseTable, renderNftAddresses, renderNftInstall, renderNftOpen, renderNftSwitch } from '../../../src/gate/nft.js';
 import { planOf } from '../../../src/gate/plan.js';
 
 const marks: Marks = { mask: 0x00c00000, transport: 0x00400000, release: 0x00800000, reject: 0x00c00000 };
@@ -70,6 +70,16 @@ describe('nft', () => {
     expect(text).not.toMatch(/element|\bset\b/);
     expect(renderNftSwitch(plan, 'office', 'open')).not.toContain('add rule');
     expect(renderNftSwitch(plan, 'office', 'bypass')).toContain('add rule inet openvpn_ondemand gate-office-bypass-return-4 accept\n');
+  });
+
+  it('masquerades what is the tunnel\'s and has none of its addresses, and changes these by a chain, not a set', () => {
+    const install = renderNftInstall(plan, undefined);
+    expect(install).toContain('add rule inet openvpn_ondemand OOD-nat-4 oifname "ovpn-office" ip daddr @ood-office-4 jump nat-office-4\n');
+    expect(install).toContain('add rule inet openvpn_ondemand nat-office-4 masquerade\n');
+    expect(renderNftAddresses('office', [4, 6], [{ family: 4, address: '10.8.0.6' }])).toBe([
+      'flush chain inet openvpn_ondemand nat-office-4', 'add rule inet openvpn_ondemand nat-office-4 ip saddr != { 10.8.0.6 } masquerade',
+      'flush chain inet openvpn_ondemand nat-office-6', 'add rule inet openvpn_ondemand nat-office-6 masquerade', '',
+    ].join('\n'));
   });
 
   it('takes all away but the guard', () => {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import type { GateTunnel, Marks } from '../../../src/core/ports.js';
-import { parseGate, renderSets, setsOf, swapArguments } from '../../../src/gate/ipset.js';
+import { parseGate, renderAddresses, renderSets, setsOf, swapArguments } from '../../../src/gate/ipset.js';
 import { parseCounters, parseSave, renderInstall, renderRemoval } from '../../../src/gate/iptables.js';
-import { anySet, gateSet, guardChain, newSuffix, ownSet, tunnelId } from '../../../src/gate/names.js';
+import { addressSet, anySet, gateSet, guardChain, newSuffix, ownSet, tunnelId } from '../../../src/gate/names.js';
 import { gates, planOf, type Plan } from '../../../src/gate/plan.js';
 
 const marks: Marks = { mask: 0x00c00000, transport: 0x00400000, release: 0x00800000, reject: 0x00c00000 };
@@ -13,7 +13,7 @@ describe('names', () => {
   it.each(['office', 'a', 'Twelve345678', 'thirteen-chars', 'büro', 'x'.repeat(200), 'any4', 'any 4'])('of %p fit the kernel', (name) => {
     const id = tunnelId(name);
     expect(id).toMatch(/^[A-Za-z0-9-]{1,13}$/);
-    for (const set of [ownSet(id, 6), ...gates.map((gate) => gateSet(id, gate))]) expect(`${set}${newSuffix}`.length).toBeLessThanOrEqual(31);
+    for (const set of [ownSet(id, 6), addressSet(id, 6), ...gates.map((gate) => gateSet(id, gate))]) expect(`${set}${newSuffix}`.length).toBeLessThanOrEqual(31);
     expect(guardChain(id).length).toBeLessThanOrEqual(28);
     expect([ownSet(id, 4), ownSet(id, 6)]).not.toContain(anySet(4));
   });
@@ -73,6 +73,10 @@ describe('ipset', () => {
     expect(text).toContain('add ood-office-4 0.0.0.0/1\nadd ood-office-4 128.0.0.0/1\n');
     expect(text).toContain('add ood-office-4 10.0.0.0/8 nomatch\n');
     expect(text).toContain('add ood-office-4 255.255.255.255 nomatch\n');
+  });
+
+  it('replaces the own addresses of each family by one swap', () => {
+    expect(renderAddresses('office', [4], [{ family: 4, address: '10.8.0.6' }, { family: 6, address: 'fd00:8::6' }])).toBe('create ood-office-a4~ hash:ip family inet hashsize 64 maxelem 64 -exist\nflush ood-office-a4~\nadd ood-office-a4~ 10.8.0.6\nswap ood-office-a4~ ood-office-a4\ndestroy ood-office-a4~\n');
   });
 
   it('switches by one swap, and finds the gate that is on', () => {
