@@ -1,6 +1,7 @@
 import type { TunnelSettings } from './config/load.js';
 import { AttendedPrompts } from './management/attended.js';
 import { Credentials, SourceProvider, type SourceOptions } from './management/credentials.js';
+import { RefusalMemory } from './management/refusals.js';
 import { fromCommand, fromEnvironment, fromFile, fromSystemdCredential, type SecretSource } from './management/sources.js';
 
 type Settings = NonNullable<TunnelSettings['credentials']>;
@@ -14,12 +15,22 @@ export interface TunnelCredentials {
   readonly signOn: readonly string[];
 }
 
-export function credentialsOf(settings: Settings | undefined): TunnelCredentials {
+/** What was refused, by tunnel and credentials: a reload that changes something else of the tunnel must not forget it. */
+const memories = new Map<string, RefusalMemory>();
+
+export function credentialsOf(tunnel: string, settings: Settings | undefined): TunnelCredentials {
   if (!settings) return { credentials: undefined, prompts: undefined, signOn: [] };
   const prompts = settings.prompt ? new AttendedPrompts() : undefined;
   const providers = [new SourceProvider(sourcesOf(settings)), ...(prompts ? [prompts] : [])];
   const signOn = [...(settings.prompt || settings.openUrl ? ['webauth', 'openurl'] : []), ...(settings.prompt || settings.code ? ['crtext'] : [])];
-  return { credentials: new Credentials(providers), prompts, signOn };
+  return { credentials: new Credentials(providers, memoryOf(tunnel, settings)), prompts, signOn };
+}
+
+function memoryOf(tunnel: string, settings: Settings): RefusalMemory {
+  const key = JSON.stringify([tunnel, settings]);
+  const memory = memories.get(key) ?? new RefusalMemory();
+  memories.set(key, memory);
+  return memory;
 }
 
 function sourcesOf({ login, username, password, passphrase, code, openUrl }: Settings): SourceOptions {

@@ -32,7 +32,7 @@ export interface TunnelLink {
 /** The link that a tunnel's settings describe. Nothing is started yet. Rejects with a DaemonError. */
 export async function linkOf(settings: TunnelSettings, { marks, folder, log, clock }: LinkMeans): Promise<TunnelLink> {
   const { name, device, link, standby, idle, hold } = settings;
-  const answers = credentialsOf(settings.credentials);
+  const answers = credentialsOf(name, settings.credentials);
   const { credentials, signOn } = answers;
   switch (link.kind) {
     case 'openvpn': {

@@ -86,11 +86,13 @@ async function secretFrom(source: SecretSource | undefined, context: SourceConte
  * and a memory of what was refused, which is never given out again.
  */
 export class Credentials {
-  readonly memory = new RefusalMemory();
+  readonly memory: RefusalMemory;
   readonly #providers: readonly CredentialProvider[];
 
-  constructor(providers: readonly CredentialProvider[]) {
+  /** @param memory of what was refused before, if these credentials follow others */
+  constructor(providers: readonly CredentialProvider[], memory = new RefusalMemory()) {
     this.#providers = providers;
+    this.memory = memory;
   }
 
   /** Undefined if nobody has an answer, or none but a refused one: trying again would lock the account. */

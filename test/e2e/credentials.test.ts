@@ -99,6 +99,10 @@ describe('credentials', () => {
     expect(again.stderr).toContain('LINK_FAILED');
     const seen = [JSON.stringify(await requestStatus(daemon.socket)), JSON.stringify(await request(daemon.socket, { command: 'why', tunnel: tunnelName })), again.stderr].join('\n');
     expect(shown(seen)).toEqual([]);
+    // Nor is it forgotten when something else of the tunnel changes.
+    writeFileSync(daemon.configFile, readFileSync(daemon.configFile, 'utf8').replace('credentials:', 'minUp: 1ms\n    credentials:'));
+    await request(daemon.socket, { command: 'reload' });
+    await expect(daemon.up()).rejects.toMatchObject({ code: 'LINK_FAILED' });
     expect((await daemon.status()).state).toBe('locked');
     expect(verifier.attempts).toEqual([['joe', wrong]]);
     secretFile('password', `${right}\n`);
