@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import type { TunnelSettings } from './config/load.js';
 import type { ClockPort, LinkPort, LogPort, Marks, Prefix } from './core/ports.js';
-import { contains, formatNet, parseNet, subtract } from './gate/prefix.js';
+import { contains, formatNet, parseNet, subtract } from './core/prefix.js';
 import { credentialsOf, type TunnelCredentials } from './credentials-of.js';
 import { AttachLink } from './link/attach.js';
 import { CommandLink } from './link/command.js';

@@ -2,7 +2,7 @@ import type { Addresses, Gate, GatePort, GateTunnel, Marks, TrafficCounters } fr
 import { DaemonError } from '../core/errors.js';
 import { planOf, type Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
-import { contains, parseNet, type Net } from './prefix.js';
+import { contains, parseNet, type Net } from '../core/prefix.js';
 
 /** Where a packet of the LAN, or of this host, goes. */
 export type FakeFate = 'held' | 'refused' | 'nowhere' | 'tunnel' | 'underlay';

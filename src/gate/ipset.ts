@@ -3,7 +3,7 @@ import { addressSet, anySet, gateSet, newSuffix, ownSet, remoteSet } from './nam
 import type { Entry } from './ownership.js';
 import { gates, onlyTunnel, type Plan } from './plan.js';
 import type { KeptAddress } from './routes.js';
-import { formatAddress, formatNet, halves, type Family, type Net } from './prefix.js';
+import { formatAddress, formatNet, halves, type Family, type Net } from '../core/prefix.js';
 
 interface NetSet {
   readonly name: string;

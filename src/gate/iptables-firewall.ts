@@ -7,7 +7,7 @@ import { parseCounters, parseSave, renderInstall, renderRemoval, type FoundTable
 import { newSuffix, setPrefix } from './names.js';
 import type { Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
-import type { Family } from './prefix.js';
+import type { Family } from '../core/prefix.js';
 import type { KeptAddress } from './routes.js';
 import type { ReadyRunner, Runner } from './runner.js';
 

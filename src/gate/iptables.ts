@@ -1,7 +1,7 @@
 import type { TrafficCounters } from '../core/ports.js';
 import { addressSet, anySet, chainPrefix, countChain, gateSet, guardChain, ownSet, remoteSet } from './names.js';
 import { onlyTunnel, type Plan } from './plan.js';
-import type { Family } from './prefix.js';
+import type { Family } from '../core/prefix.js';
 import type { Hook, Match, Rule, Table, TableName, Verdict } from './rules.js';
 
 /** The guard is the first to come and the last to go: `iptables-restore` commits table by table, in this order. */

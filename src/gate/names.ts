@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Gate } from '../core/ports.js';
-import type { Family } from './prefix.js';
+import type { Family } from '../core/prefix.js';
 
 /** All our chains begin so (28 characters at most), and no one else's. */
 export const chainPrefix = 'OOD-';

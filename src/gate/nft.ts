@@ -1,7 +1,7 @@
 import type { Gate, TrafficCounters } from '../core/ports.js';
 import { countChain, guardChain, ownSet } from './names.js';
 import { gates, onlyTunnel, type Plan } from './plan.js';
-import type { Family } from './prefix.js';
+import type { Family } from '../core/prefix.js';
 import { matchedRanges } from './ranges.js';
 import type { KeptAddress } from './routes.js';
 import type { Hook, Match, Rule, Table, TableName, Verdict } from './rules.js';

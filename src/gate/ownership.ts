@@ -1,6 +1,6 @@
 import type { GateTunnel } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
-import { byNesting, formatNet, parseNet, subtract, walkNested, type Net } from './prefix.js';
+import { byNesting, formatNet, parseNet, subtract, walkNested, type Net } from '../core/prefix.js';
 
 /**
  * Whose an address is: the most specific statement about it decides. A tunnel that protects it, a tunnel that

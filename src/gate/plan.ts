@@ -2,7 +2,7 @@ import type { GateTunnel, Gate, Marks } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
 import { tunnelId } from './names.js';
 import { catchPrefixes, Ownership, type Entry } from './ownership.js';
-import { formatNet, parseNet, type Family, type Net } from './prefix.js';
+import { formatNet, parseNet, type Family, type Net } from '../core/prefix.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import { rulesOf, type TableName, type Table } from './rules.js';
 

@@ -1,6 +1,6 @@
 import type { GateTunnel } from '../core/ports.js';
 import type { Entry } from './ownership.js';
-import type { Family, Net } from './prefix.js';
+import type { Family, Net } from '../core/prefix.js';
 
 /** A tunnel as the renderers see it. */
 export interface PlannedTunnel {

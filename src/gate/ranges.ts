@@ -1,5 +1,5 @@
 import type { Entry } from './ownership.js';
-import { formatAddress, lastOf, walkNested, type Family, type Net } from './prefix.js';
+import { formatAddress, lastOf, walkNested, type Family, type Net } from '../core/prefix.js';
 
 /** A range of addresses, both ends included. */
 interface Range {

@@ -1,7 +1,7 @@
 import type { Addresses } from '../core/ports.js';
 import { addressLabel, loopNexthop, routeProtocol } from './names.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
-import { contains, formatAddress, formatNet, parseNet, type Family, type Net } from './prefix.js';
+import { contains, formatAddress, formatNet, parseNet, type Family, type Net } from '../core/prefix.js';
 
 /** One route of ours: `protect` prefixes to `lo`, or, in a closing table, `throw` for what is exempt. */
 export interface Route {

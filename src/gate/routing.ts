@@ -3,7 +3,7 @@ import { DaemonError } from '../core/errors.js';
 import { loopNexthop, routeProtocol } from './names.js';
 import type { Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
-import type { Family, Net } from './prefix.js';
+import type { Family, Net } from '../core/prefix.js';
 import { canonicalAddress, catchRoutes, closingRoutes, closingRule, nameRoute, parseKept, parseLans, parseLoopback, parseNexthops, parseRoutes, parseRules, renderKept, renderRoute, type FoundRouting, type KeptAddress, type Route, type Target } from './routes.js';
 import type { Runner } from './runner.js';
 

@@ -1,7 +1,7 @@
 import type { Gate, Marks } from '../core/ports.js';
 import { chainPrefix, countChain, guardChain } from './names.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
-import type { Family } from './prefix.js';
+import type { Family } from '../core/prefix.js';
 
 /** Which packets: conditions of one rule are all to be met. */
 export type Match =

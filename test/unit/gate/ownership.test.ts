@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { GateTunnel } from '../../../src/core/ports.js';
 import { catchPrefixes, Ownership, type Entry } from '../../../src/gate/ownership.js';
-import { contains, formatNet, parseNet } from '../../../src/gate/prefix.js';
+import { contains, formatNet, parseNet } from '../../../src/core/prefix.js';
 import { matchedRanges } from '../../../src/gate/ranges.js';
 
 const tunnel = (name: string, protect: readonly string[], exclude: readonly string[] = []): GateTunnel => ({ name, device: name, queue: 1, protect, exclude, remotes: [], onFailure: 'reject' });

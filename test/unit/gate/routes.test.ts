@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { planOf } from '../../../src/gate/plan.js';
-import { formatNet } from '../../../src/gate/prefix.js';
+import { formatNet } from '../../../src/core/prefix.js';
 import { catchRoutes, closingRoutes, closingRule, nameRoute, parseKept, parseLans, parseNexthops, parseRoutes, parseRules, renderRoute } from '../../../src/gate/routes.js';
 
 const marks = { mask: 0xc00000, transport: 0x400000, release: 0x800000, reject: 0xc00000 };

@@ -1,6 +1,7 @@
+import { isIP } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { byNesting, contains, formatNet, halves, parseNet, subtract, walkNested, type Net } from '../../../src/gate/prefix.js';
+import { byNesting, contains, formatNet, halves, parseNet, readPrefix, subtract, walkNested, type Net } from '../../../src/core/prefix.js';
 
 const net4 = fc.record({ bits: fc.bigInt(0n, 0xffffffffn), length: fc.integer({ min: 0, max: 32 }) }).map(({ bits, length }): Net => ({ family: 4, length, bits: (bits >> BigInt(32 - length)) << BigInt(32 - length) }));
 const net6 = fc.record({ bits: fc.bigInt(0n, (1n << 128n) - 1n), length: fc.integer({ min: 0, max: 128 }) }).map(({ bits, length }): Net => ({ family: 6, length, bits: (bits >> BigInt(128 - length)) << BigInt(128 - length) }));
@@ -21,8 +22,17 @@ describe('prefix', () => {
     expect(formatNet(parseNet(text))).toBe(canonical);
   });
 
-  it.each(['10.0.0.0/33', '10.0.0/8', 'fd00::/129', 'office', '', '10.0.0.0/', '10.0.0.0/-1', '10.0.0.0/8x'])('refuses %p', (text) => {
+  it.each(['10.0.0.0/33', '10.0.0/8', 'fd00::/129', 'office', '', '10.0.0.0/', '10.0.0.0/-1', '10.0.0.0/8x', '10.0.0.0/8/8', 'fe80::1%eth0', '01.2.3.4', '1:2:3:4:5:6:7::8'])('refuses %p', (text) => {
     expect(() => parseNet(text)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+  });
+
+  it('takes for an address what the C library does', () => {
+    const part = fc.constantFrom('', '0', '1', '255', '256', '00', 'ffff', 'FFFFF', 'g', '1.2.3.4', ':');
+    const near = fc.tuple(fc.array(part, { maxLength: 9 }), fc.constantFrom(':', '.')).map(([parts, separator]) => parts.join(separator));
+    fc.assert(fc.property(fc.oneof(near, fc.ipV4(), fc.ipV6()), (text) => {
+      const read = readPrefix(text);
+      expect({ text, family: 'problem' in read ? 0 : read.family }).toEqual({ text, family: isIP(text) });
+    }), { numRuns: 2000 });
   });
 
   it('prints what it can read again', () => {

@@ -1,5 +1,4 @@
-import { isIP } from 'node:net';
-import { DaemonError } from '../core/errors.js';
+import { DaemonError } from './errors.js';
 
 export type Family = 4 | 6;
 
@@ -18,31 +17,54 @@ const free = (net: Net): bigint => BigInt(width(net.family) - net.length);
 /** The last address. */
 export const lastOf = (net: Net): bigint => net.bits | ((1n << free(net)) - 1n);
 
-/** Reads `10.0.0.0/8`, `fd00::/48`, `10.0.0.1` (a single address); host bits are cleared. Throws CONFIG_INVALID. */
-export function parseNet(text: string): Net {
-  const [address = '', lengthText] = text.split('/', 2);
-  const family = isIP(address);
-  if (family !== 4 && family !== 6) throw new DaemonError('CONFIG_INVALID', `"${text}" is not an IP prefix`, { hint: 'write it like 10.99.0.0/16 or fd00:99::/48' });
-  const length = lengthText === undefined ? width(family) : /^\d{1,3}$/.test(lengthText) ? Number(lengthText) : NaN;
-  if (!(length <= width(family))) throw new DaemonError('CONFIG_INVALID', `"${text}" has no valid prefix length`, { hint: `0 to ${width(family)}` });
+/** Why a text is no prefix; `family` is that of its address. */
+export type PrefixProblem = { readonly problem: 'address' } | { readonly problem: 'length' | 'too-long'; readonly family: Family };
+
+/** Reads `10.0.0.0/8`, `fd00::/48`, `10.0.0.1` (a single address) as written: host bits may be set. */
+export function readPrefix(text: string): Net | PrefixProblem {
+  const [address = '', lengthText, ...rest] = text.split('/');
+  const family = address.includes(':') ? 6 : 4;
   const bits = family === 4 ? bitsOf4(address) : bitsOf6(address);
-  const host = BigInt(width(family) - length);
-  return { family, bits: (bits >> host) << host, length };
+  if (bits === undefined || rest.length > 0) return { problem: 'address' };
+  if (lengthText !== undefined && !/^\d{1,3}$/.test(lengthText)) return { problem: 'length', family };
+  const length = lengthText === undefined ? width(family) : Number(lengthText);
+  return length > width(family) ? { problem: 'too-long', family } : { family, bits, length };
 }
 
-function bitsOf4(address: string): bigint {
-  return address.split('.').reduce((sum, part) => (sum << 8n) | BigInt(part), 0n);
+/** The network around a prefix as written: its host bits are cleared. */
+export function networkOf(written: Net): Net {
+  const host = free(written);
+  return { ...written, bits: (written.bits >> host) << host };
 }
 
-function bitsOf6(address: string): bigint {
-  const plain = (address.split('%', 1)[0] ?? '').replace(/\d+\.\d+\.\d+\.\d+$/, (dotted) => {
-    const bits = bitsOf4(dotted);
-    return `${(bits >> 16n).toString(16)}:${(bits & 0xffffn).toString(16)}`;
-  });
-  const [head = '', tail] = plain.split('::', 2);
-  const left = head === '' ? [] : head.split(':');
-  const right = tail === undefined || tail === '' ? [] : tail.split(':');
-  const groups = [...left, ...Array<string>(8 - left.length - right.length).fill('0'), ...right];
+/** Reads a prefix; host bits are cleared. Throws CONFIG_INVALID. */
+export function parseNet(text: string): Net {
+  const written = readPrefix(text);
+  if (!('problem' in written)) return networkOf(written);
+  if (written.problem === 'address') throw new DaemonError('CONFIG_INVALID', `"${text}" is not an IP prefix`, { hint: 'write it like 10.99.0.0/16 or fd00:99::/48' });
+  throw new DaemonError('CONFIG_INVALID', `"${text}" has no valid prefix length`, { hint: `0 to ${width(written.family)}` });
+}
+
+/** Four decimal numbers without leading zeros, which some programs read as octal. */
+function bitsOf4(address: string): bigint | undefined {
+  const parts = address.split('.');
+  if (parts.length !== 4 || !parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256)) return undefined;
+  return parts.reduce((sum, part) => (sum << 8n) | BigInt(part), 0n);
+}
+
+/** RFC 4291, section 2.2, without a zone. */
+function bitsOf6(address: string): bigint | undefined {
+  const dotted = /[^:]*\.[^:]*$/.exec(address)?.[0];
+  const low = dotted === undefined ? 0n : bitsOf4(dotted);
+  if (low === undefined) return undefined;
+  const plain = dotted === undefined ? address : `${address.slice(0, -dotted.length)}${(low >> 16n).toString(16)}:${(low & 0xffffn).toString(16)}`;
+  const [head = '', tail, ...more] = plain.split('::');
+  const groupsOf = (part: string | undefined): readonly string[] => (part === undefined || part === '' ? [] : part.split(':'));
+  const [left, right] = [groupsOf(head), groupsOf(tail)];
+  const zeros = 8 - left.length - right.length;
+  if (more.length > 0 || (tail === undefined ? zeros !== 0 : zeros < 1)) return undefined;
+  const groups = [...left, ...Array<string>(zeros).fill('0'), ...right];
+  if (!groups.every((group) => /^[0-9a-fA-F]{1,4}$/.test(group))) return undefined;
   return groups.reduce((sum, group) => (sum << 16n) | BigInt(`0x${group}`), 0n);
 }
 
