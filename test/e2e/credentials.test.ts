@@ -130,8 +130,9 @@ describe('credentials', () => {
   });
 
   it('a dynamic challenge: the password from the environment, the code from a command that is told what is asked', async () => {
-    const code = `[ "$CHALLENGE_TEXT $CHALLENGE_USERNAME" = "Enter: the code crv" ] && cat "$1"`;
+    const code = `[ "$CHALLENGE_TEXT $CHALLENGE_USERNAME" = "Enter: the code crv" ] && sleep 0.2 && cat "$1"`;
     await start({ username: 'crv', password: { env: 'OFFICE_PASSWORD' }, code: { command: ['sh', '-c', code, 'code', secretFile('code', codes[0]).file] } }, { env: { OFFICE_PASSWORD: right } });
+    // It lasts long enough to be seen.
     const stop = watchProcesses(daemon.pid);
     expect(await knock()).toMatchObject({ ok: true });
     expect(verifier.attempts).toEqual([['crv', right], ['crv', dynamicChallenge(codes[0])]]);
