@@ -32,6 +32,12 @@ describe('what OpenVPN is started with', () => {
     expect(optionOf(openvpnArguments({ ...options, inactiveMs: 90_400 }, client, place), '--inactive')).toBe('90');
   });
 
+  it('tells the server of web authentication where somebody can be shown an address', () => {
+    const client = readClientConfig('remote a');
+    expect(openvpnArguments(options, client, place)).not.toContain('IV_SSO');
+    expect(optionOf(openvpnArguments({ ...options, signOn: ['webauth', 'crtext'] }, client, place), 'IV_SSO')).toBe('webauth,crtext');
+  });
+
   it('lets the user have the last word', () => {
     expect(openvpnArguments(options, readClientConfig('remote a'), place).slice(-2)).toEqual(['--verb', '4']);
   });

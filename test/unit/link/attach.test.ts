@@ -94,9 +94,12 @@ describe('a link that is attached', () => {
   it('says that it is down though OpenVPN does not answer', async () => {
     await attach('', CONNECTED);
     link.stop();
+    link.stop();
+    await settled();
     expect(types()).toEqual(['link-up']);
     alarm.ring();
     expect(types()).toEqual(['link-up', 'link-down']);
+    expect(openvpn.received.filter((line) => line.startsWith('signal'))).toHaveLength(1);
   });
 
   it('answers a question that was there before it, but only when somebody wants the link', async () => {
