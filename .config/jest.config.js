@@ -11,6 +11,6 @@ const common = {
 const project = (displayName, extra = {}) => ({ ...common, displayName, testMatch: [`<rootDir>/test/${displayName}/**/*.test.ts`], ...extra });
 
 export default {
-  projects: [project('unit'), project('contract'), project('e2e'), project('vm'), project('tools')],
+  projects: [project('unit'), project('contract'), project('e2e'), project('more'), project('vm'), project('tools')],
   testTimeout: 60_000,
 };

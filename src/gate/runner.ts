@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
 import { execa, ExecaError } from 'execa';
 import { DaemonError, type ErrorCode } from '../core/errors.js';
 
@@ -23,6 +25,8 @@ export type ReadyRunner = (program: string, args: readonly string[]) => ReadyPro
 
 const packages: Readonly<Record<string, string>> = { ip: 'iproute2', ipset: 'ipset', nft: 'nftables' };
 
+const SETTLE_MS = 3;
+
 /** A program hangs only if another one holds a lock for ever. */
 const timeoutMs = 60_000;
 
@@ -34,7 +38,7 @@ export function createRunner({ prefix = [], env = {} }: ExecOptions = {}): Runne
       return result.stdout;
     } catch (cause) {
       if (!(cause instanceof ExecaError)) throw cause;
-      throw failure(program, args, input, cause as Failed);
+      throw failure(program, args, input, { code: cause.code, stderr: String(cause.stderr), shortMessage: cause.shortMessage });
     }
   };
 }
@@ -43,23 +47,34 @@ export function createRunner({ prefix = [], env = {} }: ExecOptions = {}): Runne
 export function createReadyRunner({ prefix = [], env = {} }: ExecOptions = {}): ReadyRunner {
   return (program, args) => {
     const [file = program, ...rest] = [...prefix, program, ...args];
-    const child = execa(file, rest, { stdin: 'pipe', env: { ...env, LC_ALL: 'C' } });
+    // Bare: what execa does around a process takes a millisecond, just when packets wait for their verdicts.
+    const child = spawn(file, rest, { stdio: ['pipe', 'ignore', 'pipe'], env: { ...process.env, ...env, LC_ALL: 'C' } });
+    let stderr = '';
     child.stdin.on('error', () => undefined); // it ended before: the exit status tells why
-    child.catch(() => undefined); // told by finish
+    child.stderr.on('data', (data: Buffer) => { stderr += data.toString(); });
+    const failed = new Promise<Failed | undefined>((resolve) => {
+      child.once('error', (cause: NodeJS.ErrnoException) => { resolve({ code: cause.code, stderr, shortMessage: cause.message }); });
+      child.once('close', (status, signal) => { resolve(status === 0 ? undefined : { code: undefined, stderr, shortMessage: `${program} ended with ${signal ?? `status ${status ?? 'unknown'}`}` }); });
+    });
     return {
       finish: async (input) => {
         child.stdin.end(input);
-        await child.catch((cause: unknown) => {
-          throw cause instanceof ExecaError ? failure(program, args, input, cause as Failed) : cause;
-        });
+        const problem = await failed;
+        if (problem) throw failure(program, args, input, problem);
+        // What waited when the change was made gets its verdict before anything else is done.
+        await delay(SETTLE_MS);
       },
       cancel: () => { child.stdin.end(); },
     };
   };
 }
 
-/** With text output, which is what we ask for. */
-type Failed = ExecaError & { readonly stderr: string };
+/** What is told of a program that failed; ExecaError has it, too. */
+interface Failed {
+  readonly code?: string | undefined;
+  readonly stderr: string;
+  readonly shortMessage: string;
+}
 
 function failure(program: string, args: readonly string[], input: string | undefined, error: Failed): DaemonError {
   const { stderr } = error;

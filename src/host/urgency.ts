@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { getPriority, setPriority } from 'node:os';
 
 /** As urgent as a process may be without being a real-time one (nice(2)). */
@@ -17,10 +18,18 @@ export class Urgency {
     else this.#holders.delete(holder);
     const after = this.#holders.size > 0;
     if (before === after) return;
-    try {
-      setPriority(after ? URGENT : this.#usual);
-    } catch {
-      // not permitted: a wish, no need
-    }
+    const nice = after ? URGENT : this.#usual;
+    wish(() => { setPriority(nice); });
+    // Where sessions are scheduled as groups, a nice value only counts inside of one (sched(7), "The autogroup feature").
+    wish(() => { writeFileSync('/proc/self/autogroup', String(nice)); });
+  }
+}
+
+/** Not permitted, or not there: it would have been better, but goes without. */
+function wish(action: () => void): void {
+  try {
+    action();
+  } catch {
+    // nothing to be told
   }
 }
