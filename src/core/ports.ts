@@ -67,6 +67,8 @@ export interface GatePort {
   keepAddresses(tunnel: string, addresses: Addresses): Promise<void>;
   /** Counters per tunnel name. Reading is a process of its own: only while a tunnel is up. */
   counters(): Promise<ReadonlyMap<string, TrafficCounters>>;
+  /** Somebody else took away what was installed (a firewall reloaded, flushed), and it stands again since now, every gate where it was. */
+  readonly repaired$: Observable<unknown>;
   /** Removes everything that is ours, also what an earlier run left; resolves with what it removed, one line each. */
   remove(): Promise<readonly string[]>;
 }

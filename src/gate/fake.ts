@@ -1,3 +1,4 @@
+import { Subject } from 'rxjs';
 import type { Addresses, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
 import { planOf, type Plan } from './plan.js';
@@ -30,6 +31,8 @@ export class FakeGate implements GatePort {
   readonly devices = new Set<string>();
   /** Every change that was made, in order: `office: open`. */
   readonly journal: string[] = [];
+  readonly #repaired = new Subject<void>();
+  readonly repaired$ = this.#repaired.asObservable();
   #plan: Plan | undefined;
   #states = new Map<string, FakeState>();
   #traffic = new Map<string, TrafficCounters>();
@@ -48,6 +51,11 @@ export class FakeGate implements GatePort {
   count(tunnel: string, { out = 0, in: incoming = 0 }: Partial<TrafficCounters>): void {
     const before = this.#traffic.get(tunnel) ?? { out: 0, in: 0 };
     this.#traffic.set(tunnel, { out: before.out + out, in: before.in + incoming });
+  }
+
+  /** As if somebody had flushed the firewall, and all stood again. */
+  repair(): void {
+    if (this.#plan !== undefined) this.#repaired.next();
   }
 
   gateOf(tunnel: string): Gate {

@@ -20,6 +20,10 @@ export interface Firewall {
    * Resolves with whether there was anything of ours before. What fails on an empty machine leaves it empty.
    */
   install(plan: Plan): Promise<{ readonly tookOver: boolean }>;
+  /** Whether all of the plan still stands, as far as that shows without reading every element. */
+  intact(plan: Plan): Promise<boolean>;
+  /** Whether the kernel tells when rules of this firewall are taken away. */
+  hasEvents(): Promise<boolean>;
   /** One atomic change. */
   switchGate(id: string, from: Gate, to: Gate): Promise<void>;
   /** The same with everything done ahead that takes time, where that helps. */

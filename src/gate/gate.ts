@@ -5,6 +5,7 @@ import { IptablesFirewall } from './iptables-firewall.js';
 import { NetfilterGate } from './netfilter-gate.js';
 import { NftFirewall } from './nft-firewall.js';
 import { Routing } from './routing.js';
+import { noWatch, nftWatch } from './watch.js';
 import { createReadyRunner, createRunner, type ExecOptions } from './runner.js';
 
 /**
@@ -24,12 +25,17 @@ export interface GateOptions {
   /** Priority of the routing rules of `catchFirst`: after `local` (0), before everything that routes. Default 90. */
   readonly closingPriority?: number;
   readonly exec?: ExecOptions;
+  /**
+   * Looks after what is installed: by the kernel's events where there are any (a program that sleeps), else after every
+   * change of a gate; brings back what somebody took away. Default false.
+   */
+  readonly watch?: boolean;
   /** Told of what the user should know but nothing fails for: an event name and a sentence. */
   readonly warn?: (event: string, message: string) => void;
 }
 
 /** The gate of this machine. Nothing is done until `install`. */
-export function createGate({ backend = 'auto', marks, routeMetric = 4000, closingTable = 20_800, closingPriority = 90, exec, warn = () => undefined }: GateOptions): GatePort {
+export function createGate({ backend = 'auto', marks, routeMetric = 4000, closingTable = 20_800, closingPriority = 90, exec, watch = false, warn = () => undefined }: GateOptions): GatePort {
   const run = createRunner(exec);
   const ready = createReadyRunner(exec);
   const iptables = new IptablesFirewall(run, ready, backend === 'iptables-legacy' ? 'legacy' : backend === 'iptables-nft' ? 'nft' : 'default');
@@ -45,6 +51,7 @@ export function createGate({ backend = 'auto', marks, routeMetric = 4000, closin
     firewall,
     otherFirewalls: () => (others ??= otherFirewalls()),
     routing: new Routing(run, { metric: routeMetric, priority: closingPriority, mask: marks.mask, warn }),
+    startWatch: watch ? async () => ((await (await firewall()).hasEvents()) ? nftWatch(exec) : noWatch) : undefined,
     marks,
     closingTable,
     warn,

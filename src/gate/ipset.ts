@@ -73,6 +73,13 @@ function elements(net: Net): readonly string[] {
   return (net.length === 0 ? halves(net) : [net]).map((part) => (part.length === (part.family === 4 ? 32 : 128) ? formatAddress(part) : formatNet(part)));
 }
 
+/** Whether all sets are there, from `ipset -terse list`; sets of addresses have some, and of each tunnel's gates one is on. */
+export function setsStand(plan: Plan, listed: string): boolean {
+  const sizes = new Map([...listed.matchAll(/^Name: (\S+)$[^]*?^Number of entries: (\d+)$/gm)].map(([, name = '', size]) => [name, Number(size)]));
+  const filled = netSets(plan).every(({ name, lines }) => lines.length === 0 || (sizes.get(name) ?? 0) > 0);
+  return filled && setsOf(plan).every((name) => sizes.has(name)) && plan.tunnels.every(({ id }) => gates.some((gate) => (sizes.get(gateSet(id, gate)) ?? 0) > 0));
+}
+
 /** The arguments of `ipset` that switch a gate: the list that is full changes places with an empty one, in one step. */
 export function swapArguments(id: string, from: Gate, to: Gate): readonly string[] {
   return ['swap', gateSet(id, from), gateSet(id, to)];

@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Gate, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
 import type { Firewall, PreparedSwitch } from './firewall.js';
-import { parseGate, renderAddresses, renderSets, setsOf, swapArguments } from './ipset.js';
-import { parseCounters, parseSave, renderInstall, renderRemoval, type FoundTable } from './iptables.js';
+import { parseGate, renderAddresses, renderSets, setsOf, setsStand, swapArguments } from './ipset.js';
+import { parseCounters, parseSave, renderInstall, renderRemoval, stands, type FoundTable } from './iptables.js';
 import { newSuffix, setPrefix } from './names.js';
 import type { Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
@@ -67,6 +67,15 @@ export class IptablesFirewall implements Firewall {
       throw error;
     }
     return { tookOver };
+  }
+
+  async intact(plan: Plan): Promise<boolean> {
+    const [sets, ...saved] = await Promise.all([this.#run('ipset', ['-terse', 'list']), ...plan.families.map((family) => this.#run(program(this.#flavour, family, 'save'), []))]);
+    return setsStand(plan, sets) && plan.families.every((family, index) => stands(plan, family, saved[index] ?? ''));
+  }
+
+  async hasEvents(): Promise<boolean> {
+    return (await this.#kernelInterface(this.#flavour)) === 'nft';
   }
 
   async switchGate(id: string, from: Gate, to: Gate): Promise<void> {

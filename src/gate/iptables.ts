@@ -27,6 +27,25 @@ export function parseSave(text: string): readonly FoundTable[] {
   return tables.filter(({ chains, jumps }) => chains.length + jumps.length > 0);
 }
 
+/** Whether all chains of one family have as many rules as planned, and all of the system's that lead into ours do. */
+export function stands(plan: Plan, family: Family, saved: string): boolean {
+  const tables = plan.tables.get(family);
+  if (tables === undefined) return true;
+  const counts = new Map<string, number>();
+  let table = '';
+  for (const line of saved.split('\n')) {
+    if (line.startsWith('*')) table = line.slice(1);
+    const chain = /^-A (\S+) /.exec(line)?.[1];
+    if (chain === undefined || !(line.includes(` -j ${chainPrefix}`) || chain.startsWith(chainPrefix))) continue;
+    counts.set(`${table} ${chain}`, (counts.get(`${table} ${chain}`) ?? 0) + 1);
+  }
+  return tableOrder.every((name) => {
+    const { hooks, chains } = tables[name];
+    const systems = hooks.every(({ at }) => counts.get(`${name} ${at}`) === hooks.filter((hook) => hook.at === at).length);
+    return systems && [...chains].every(([chain, rules]) => (counts.get(`${name} ${chain}`) ?? 0) === rules.length);
+  });
+}
+
 /**
  * The input of `iptables-restore --noflush` that brings one family to the plan, whatever is there: each table in one
  * transaction, in which our chains are refilled and our rules in the system's chains are put first.

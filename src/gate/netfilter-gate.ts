@@ -1,9 +1,15 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Subject } from 'rxjs';
 import type { Addresses, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
-import { DaemonError } from '../core/errors.js';
+import { DaemonError, messageOf } from '../core/errors.js';
 import type { Firewall, PreparedSwitch } from './firewall.js';
 import { planOf, type Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import { keptOf, type Routing } from './routing.js';
+import type { StartWatch, Watch } from './watch.js';
+
+/** What takes rules away takes many: the look at it waits for the rest. */
+const settleMs = 20;
 
 export interface GateParts {
   /** Chosen once; may look around for it. */
@@ -11,6 +17,8 @@ export interface GateParts {
   /** The other backends, which an earlier run may have used. */
   readonly otherFirewalls: () => Promise<readonly Firewall[]>;
   readonly routing: Routing;
+  /** Undefined: what somebody takes away stays away until the next install. */
+  readonly startWatch: (() => Promise<StartWatch>) | undefined;
   readonly marks: Marks;
   readonly closingTable: number;
   readonly warn: (event: string, message: string) => void;
@@ -31,34 +39,17 @@ export class NetfilterGate implements GatePort {
   #plan: Plan | undefined;
   #current = new Map<string, Current>();
   #last: Promise<unknown> = Promise.resolve();
+  #watch: Watch | undefined;
+  #checkDue = false;
+  readonly #repaired = new Subject<void>();
+  readonly repaired$ = this.#repaired.asObservable();
 
   constructor(parts: GateParts) {
     this.#parts = parts;
   }
 
   install(tunnels: readonly GateTunnel[], gateOf: (tunnel: string) => Gate = () => 'hold'): Promise<void> {
-    return this.#inTurn(async () => {
-      const { routing, marks, closingTable } = this.#parts;
-      const [lans, found] = await Promise.all([routing.lans(new Set(tunnels.map(({ device }) => device))), routing.found()]);
-      const plan = planOf(tunnels, { marks, lans, closingTable });
-      const firewall = await this.#parts.firewall();
-      const { tookOver } = await firewall.install(plan);
-      try {
-        const kept = await routing.install(plan, found);
-        for (const other of await this.#parts.otherFirewalls()) await other.remove(() => Promise.resolve([]));
-        const before = this.#forget();
-        this.#current = new Map(plan.tunnels.map((planned) => [planned.tunnel.name, { planned, gate: 'hold', catchFirst: false, addresses: kept.get(planned.tunnel.name) ?? {} }]));
-        for (const { planned, addresses } of this.#current.values()) if (keptOf(addresses).length > 0) await firewall.keepAddresses(planned, keptOf(addresses));
-        for (const current of this.#current.values()) await this.#switch(firewall, current, 'hold', gateOf(current.planned.tunnel.name));
-        for (const [name, { catchFirst }] of before) if (catchFirst && this.#current.has(name)) await this.#catchFirst(this.#of(name), true);
-      } catch (error) {
-        // what an earlier run guards stays guarded; else nothing of a failed start remains
-        if (!tookOver) await this.#removeAll().catch(() => undefined);
-        throw error;
-      }
-      if (tookOver && this.#plan === undefined) this.#parts.warn('gate.taken_over', 'an earlier run left its guard behind: taken over without an open moment');
-      this.#plan = plan;
-    });
+    return this.#inTurn(() => this.#install(tunnels, gateOf));
   }
 
   set(tunnel: string, gate: Gate): Promise<void> {
@@ -67,7 +58,11 @@ export class NetfilterGate implements GatePort {
       const firewall = await this.#parts.firewall();
       const from = current.gate ?? (await firewall.readGate(current.planned.id));
       if (from === undefined) throw new DaemonError('FIREWALL_FAILED', `the gate of ${tunnel} is in no known state`, { hint: 'has something else changed our sets? a restart installs them anew' });
-      await this.#switch(firewall, current, from, gate);
+      try {
+        await this.#switch(firewall, current, from, gate);
+      } finally {
+        if (this.#watch?.listening === false) this.#checkSoon(0);
+      }
     });
   }
 
@@ -114,9 +109,54 @@ export class NetfilterGate implements GatePort {
   remove(): Promise<readonly string[]> {
     return this.#inTurn(async () => {
       this.#plan = undefined;
+      this.#watch?.stop();
+      this.#watch = undefined;
       this.#forget();
       return this.#removeAll();
     });
+  }
+
+  async #install(tunnels: readonly GateTunnel[], gateOf: (tunnel: string) => Gate): Promise<void> {
+    const { routing, marks, closingTable } = this.#parts;
+    const [lans, found] = await Promise.all([routing.lans(new Set(tunnels.map(({ device }) => device))), routing.found()]);
+    const plan = planOf(tunnels, { marks, lans, closingTable });
+    const firewall = await this.#parts.firewall();
+    const { tookOver } = await firewall.install(plan);
+    try {
+      const kept = await routing.install(plan, found);
+      for (const other of await this.#parts.otherFirewalls()) await other.remove(() => Promise.resolve([]));
+      const before = this.#forget();
+      this.#current = new Map(plan.tunnels.map((planned) => [planned.tunnel.name, { planned, gate: 'hold', catchFirst: false, addresses: kept.get(planned.tunnel.name) ?? {} }]));
+      for (const { planned, addresses } of this.#current.values()) if (keptOf(addresses).length > 0) await firewall.keepAddresses(planned, keptOf(addresses));
+      for (const current of this.#current.values()) await this.#switch(firewall, current, 'hold', gateOf(current.planned.tunnel.name));
+      for (const [name, { catchFirst }] of before) if (catchFirst && this.#current.has(name)) await this.#catchFirst(this.#of(name), true);
+    } catch (error) {
+      // what an earlier run guards stays guarded; else nothing of a failed start remains
+      if (!tookOver && this.#plan === undefined) await this.#removeAll().catch(() => undefined);
+      throw error;
+    }
+    if (tookOver && this.#plan === undefined) this.#parts.warn('gate.taken_over', 'an earlier run left its guard behind: taken over without an open moment');
+    this.#plan = plan;
+    if (this.#watch?.listening !== true) this.#watch = (await this.#parts.startWatch?.())?.(() => { this.#checkSoon(settleMs); });
+  }
+
+  /** Looks whether all still stands, once for everything that happens until then. */
+  #checkSoon(afterMs: number): void {
+    if (this.#checkDue) return;
+    this.#checkDue = true;
+    void sleep(afterMs, undefined, { ref: false }).then(() => this.#inTurn(() => this.#check())).catch((error: unknown) => {
+      this.#parts.warn('gate.repair_failed', `what somebody took away of the firewall could not be brought back: ${messageOf(error)}`);
+    });
+  }
+
+  async #check(): Promise<void> {
+    this.#checkDue = false; // what is taken away from here on is seen by the next look
+    const plan = this.#plan;
+    if (plan === undefined || (await (await this.#parts.firewall()).intact(plan))) return;
+    const gates = new Map([...this.#current].map(([name, { gate }]) => [name, gate ?? 'hold']));
+    await this.#install(plan.tunnels.map(({ tunnel }) => tunnel), (name) => gates.get(name) ?? 'hold');
+    this.#parts.warn('gate.repaired', 'somebody took rules or sets of ours away (a firewall reloaded or flushed?): all of them stand again');
+    this.#repaired.next();
   }
 
   async #removeAll(): Promise<readonly string[]> {

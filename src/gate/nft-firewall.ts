@@ -1,7 +1,7 @@
 import type { Gate, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
 import type { Firewall, PreparedSwitch } from './firewall.js';
-import { nftProbe, nftTable, parseNftCounters, parseNftGate, parseTable, renderNftAddresses, renderNftInstall, renderNftOpen, renderNftSwitch, type FoundNft } from './nft.js';
+import { nftProbe, nftStands, nftTable, parseNftCounters, parseNftGate, parseTable, renderNftAddresses, renderNftInstall, renderNftOpen, renderNftSwitch, type FoundNft } from './nft.js';
 import type { Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import type { KeptAddress } from './routes.js';
@@ -31,6 +31,15 @@ export class NftFirewall implements Firewall {
     this.#plan = plan;
     this.#counted = new Map();
     return { tookOver: found !== undefined };
+  }
+
+  async intact(plan: Plan): Promise<boolean> {
+    const found = await this.#inspect();
+    return found !== undefined && nftStands(plan, found);
+  }
+
+  hasEvents(): Promise<boolean> {
+    return Promise.resolve(true);
   }
 
   async switchGate(id: string, _from: Gate, to: Gate): Promise<void> {

@@ -87,6 +87,18 @@ export function renderNftInstall(plan: Plan, found: FoundNft | undefined): strin
   ].join('\n');
 }
 
+/** Whether all chains, sets and counters are there, and the chains that no gate empties have rules. */
+export function nftStands(plan: Plan, found: FoundNft): boolean {
+  const fixed = [...baseChains(plan), ...innerChains(plan), ...natChains(plan)];
+  const chains = [...fixed, ...gateChains(plan, () => 'hold')];
+  return (
+    chains.every(({ name }) => found.chains.includes(name)) &&
+    fixed.every(({ name, rules }) => rules.length === 0 || found.filled.has(name)) &&
+    netSets(plan).every(({ name }) => found.sets.includes(name)) &&
+    counterNames(plan).every((name) => found.counters.includes(name))
+  );
+}
+
 /** The input that switches one tunnel's gate in one transaction: only chains change, never sets. */
 export function renderNftSwitch(plan: Plan, id: string, to: Gate): string {
   const own = gateChains(plan, () => to).filter(({ name }) => gates.some((gate) => name.startsWith(gatePrefix(id, gate))));

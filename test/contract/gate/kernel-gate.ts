@@ -14,7 +14,13 @@ export interface KernelGate {
 
 export async function kernelGate(backend: Backend): Promise<KernelGate> {
   const lab = await RouterLab.create();
-  const another = (options: Partial<GateOptions> = {}): GatePort => createGate({ backend, marks, exec: { prefix: lab.prefix }, ...options });
+  // these would bring back what the others remove
+  const watching: GatePort[] = [];
+  const another = (options: Partial<GateOptions> = {}): GatePort => {
+    const made = createGate({ backend, marks, exec: { prefix: lab.prefix }, ...options });
+    if (options.watch === true) watching.push(made);
+    return made;
+  };
   const gate = another();
   return {
     lab,
@@ -22,7 +28,7 @@ export async function kernelGate(backend: Backend): Promise<KernelGate> {
     another,
     clear: async () => {
       await lab.release({ accept: false });
-      await gate.remove();
+      for (const made of [...watching.splice(0), gate]) await made.remove();
     },
   };
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { GatePort } from '../../../src/core/ports.js';
 import type { Backend } from '../../../src/gate/gate.js';
@@ -75,6 +76,47 @@ export function leftoversContract(backend: Backend): void {
       await foreign(lab, false);
     });
 
+    it('stands again when somebody has flushed it: gates, addresses and what is held as before, nothing of others touched', async () => {
+      await foreign(lab, true);
+      const told: string[] = [];
+      const watching = kernel.another({ watch: true, warn: (event) => told.push(event) });
+      const lan = tunnelOf({ name: 'lab', device: 'ovpn-lab', queue: 12, protect: ['10.98.0.0/16'] });
+      await watching.install([office, lan], (name) => (name === 'lab' ? 'bypass' : 'hold'));
+      await watching.keepAddresses('office', { ipv4: '10.8.0.6' });
+      expect(await lab.where('lan', { to: host4 })).toBe('held');
+      const before = await lab.state();
+      let repairs = 0;
+      watching.repaired$.subscribe(() => repairs++);
+      for (const [index, flush] of flushes(backend).entries()) {
+        await lab.router.run('sh', ['-ec', flush]);
+        // where the kernel tells of nothing, it is seen when a gate changes
+        if (backend === 'iptables-legacy') await watching.set('lab', 'bypass');
+        let state = '';
+        for (let look = 0; look < 40 && !(state === before && repairs > index); look++) {
+          await sleep(25);
+          state = await lab.state();
+        }
+        expect({ flush, state }).toEqual({ flush, state: before });
+        expect(repairs).toBeGreaterThan(index);
+        expect([await lab.where('lan', { to: host4 }), await lab.where('router', { to: host6 }), await lab.where('lan', { to: '10.98.0.1' })]).toEqual(['held', 'held', 'underlay']);
+      }
+      expect(new Set(told)).toEqual(new Set(['gate.repaired']));
+      // one from before the first flush, and two for each
+      if (backend !== 'nft') expect(await lab.held()).toBe(1 + 2 * flushes(backend).length);
+      await foreign(lab, false);
+    });
+
+    it('leaves changes of others alone, and ends its watch', async () => {
+      const told: string[] = [];
+      const watching = kernel.another({ watch: true, warn: (event) => told.push(event) });
+      await watching.install([office]);
+      for (const flag of ['-A', '-D']) await lab.router.run('iptables-nft', ['-t', 'raw', flag, 'PREROUTING', '-s', '192.0.2.1', '-j', 'DROP']);
+      await watching.set('office', 'open');
+      await watching.remove();
+      expect(told).toEqual([]);
+      expect((await lab.programs()).filter((name) => name.startsWith('nft'))).toEqual([]);
+    });
+
     it('keeps traffic off the underlay even when the firewall is flushed', async () => {
       await gate.install([office]);
       for (const tables of ['iptables-legacy', 'ip6tables-legacy', 'iptables-nft', 'ip6tables-nft']) {
@@ -84,6 +126,13 @@ export function leftoversContract(backend: Backend): void {
       for (const from of ['lan', 'router'] as const) for (const to of hosts) expect((await lab.fate(from, { to })).leaked).toEqual([]);
     });
   });
+}
+
+/** What firewalls do to one another, as shell commands. */
+function flushes(backend: Backend): readonly string[] {
+  if (backend === 'nft') return ['nft flush table inet openvpn_ondemand', 'nft delete table inet openvpn_ondemand', 'nft delete chain inet openvpn_ondemand hook-mangle-postrouting'];
+  const [four, six] = backend === 'iptables-legacy' ? ['iptables-legacy', 'ip6tables-legacy'] : ['iptables-nft', 'ip6tables-nft'];
+  return [`${four} -t raw -F; ${four} -t mangle -F OOD-guard`, `${six} -t mangle -D POSTROUTING 1`, `for table in raw mangle nat filter; do ${four} -t $table -F OOD-guard-office || true; ${six} -t $table -F OUTPUT; done`];
 }
 
 /** Rules, sets, routes and addresses that are not ours, some of them much like ours. */

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DaemonError } from '../../../src/core/errors.js';
 import type { GateTunnel, Marks } from '../../../src/core/ports.js';
@@ -148,11 +149,18 @@ export class RouterLab {
     for (let pauseMs = 4; !(await done()) && performance.now() < end; pauseMs = Math.min(1.5 * pauseMs, 40)) await sleep(pauseMs);
   }
 
-  /** What the router has of firewall, sets, routes, rules and addresses, without counters and what the kernel adds by itself. */
+  /** What the router has of firewall, sets, routes, rules and addresses, without counters, seeds and what the kernel adds by itself. */
   async state(): Promise<string> {
-    const commands = ['iptables-legacy-save', 'ip6tables-legacy-save', 'iptables-nft-save', 'ip6tables-nft-save', 'ipset save', 'ip -4 route show table all', 'ip -6 route show table all', 'ip nexthop', 'ip -4 rule', 'ip -6 rule', 'ip addr show dev lo'];
+    const commands = ['iptables-legacy-save', 'ip6tables-legacy-save', 'iptables-nft-save', 'ip6tables-nft-save', 'ipset -sorted save', 'ip -4 route show table all', 'ip -6 route show table all', 'ip nexthop', 'ip -4 rule', 'ip -6 rule', 'ip addr show dev lo'];
     const output = await this.router.run('sh', ['-ec', commands.map((command) => `echo '== ${command}'; ${command}`).join('; ')]);
-    return output.split('\n').filter((line) => !/^([#*]|COMMIT|:(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) )|fe80|ff00/.test(line) && line !== '').join('\n');
+    // each hash of a set has a seed of its own
+    return output.replaceAll(/ initval 0x[0-9a-f]+/g, '').split('\n').filter((line) => !/^([#*]|COMMIT|:(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) )|fe80|ff00/.test(line) && line !== '').join('\n');
+  }
+
+  /** The programs that run on the router now, with their arguments. */
+  async programs(): Promise<readonly string[]> {
+    const lines = await Promise.all((await this.router.pids()).map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
+    return lines.map((line) => line.split('\0').join(' '));
   }
 
   async dispose(): Promise<void> {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { asyncScheduler, Subject, timer, type Observable } from 'rxjs';
+import { asyncScheduler, NEVER, Subject, timer, type Observable } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
 import type { CommandEvent, LinkEvent, QueueEvent } from '../../../src/core/events.js';
 import { joinTunnel, type Step, type TunnelParts } from '../../../src/core/join.js';
@@ -44,6 +44,7 @@ function world(inputs: { queue$: Observable<QueueEvent>; link$: Observable<LinkE
     catchFirst: (_, on) => noted(`catch-first ${on ? 'on' : 'off'}`),
     keepAddresses: () => noted('keep-addresses'),
     counters: () => Promise.resolve(new Map([['a', { in: 0, out: 0 }]])),
+    repaired$: NEVER,
     remove: () => Promise.resolve([]),
   };
   const parts: TunnelParts = { name: 'a', policy, queue, link, gate, clock, commands$: inputs.commands$ ?? new Subject(), random: () => 0 };

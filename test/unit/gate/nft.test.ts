@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import type { GateTunnel, Marks } from '../../../src/core/ports.js';
-import { parseNftCounters, parseNftGate, parseTable, renderNftAddresses, renderNftInstall, renderNftOpen, renderNftSwitch } from '../../../src/gate/nft.js';
+import { nftStands, parseNftCounters, parseNftGate, parseTable, renderNftAddresses, renderNftInstall, renderNftOpen, renderNftSwitch } from '../../../src/gate/nft.js';
 import { planOf } from '../../../src/gate/plan.js';
+import { mayBeOurs } from '../../../src/gate/watch.js';
 
 const marks: Marks = { mask: 0x00c00000, transport: 0x00400000, release: 0x00800000, reject: 0x00c00000 };
 const office: GateTunnel = { name: 'office', device: 'ovpn-office', queue: 7, protect: ['10.99.0.0/16'], exclude: [], remotes: ['192.0.2.1'], onFailure: 'reject' };
@@ -80,6 +81,31 @@ describe('nft', () => {
       'flush chain inet openvpn_ondemand nat-office-4', 'add rule inet openvpn_ondemand nat-office-4 ip saddr != { 10.8.0.6 } masquerade',
       'flush chain inet openvpn_ondemand nat-office-6', 'add rule inet openvpn_ondemand nat-office-6 masquerade', '',
     ].join('\n'));
+  });
+
+  it('stands while nothing but the rules of gates is missing', () => {
+    const install = renderNftInstall(plan, undefined);
+    const names = (what: string): string[] => [...install.matchAll(new RegExp(`^add ${what} \\S+ \\S+ (\\S+)`, 'gm'))].map(([, name = '']) => name);
+    const whole = { chains: names('chain'), sets: names('set'), counters: names('counter'), filled: new Set(names('rule')) };
+    const without = (lost: string): ReadonlySet<string> => new Set([...whole.filled].filter((name) => name !== lost));
+    expect(nftStands(plan, whole)).toBe(true);
+    expect(nftStands(plan, { ...whole, filled: without('gate-office-hold-queue-4') })).toBe(true);
+    expect(['hook-raw-prerouting', 'OOD-guard-office-4', 'nat-office-4'].map((lost) => nftStands(plan, { ...whole, filled: without(lost) }))).toEqual([false, false, false]);
+    for (const part of ['chains', 'sets', 'counters'] as const) expect(nftStands(plan, { ...whole, [part]: whole[part].slice(1) })).toBe(false);
+  });
+
+  it.each([
+    ['delete rule ip raw OOD-raw-in handle 4', true],
+    ['delete rule ip6 mangle POSTROUTING handle 2', true],
+    ['delete rule inet openvpn_ondemand hook-raw-output handle 7', true],
+    ['delete rule inet openvpn_ondemand OOD-guard-office-4 handle 7', true],
+    ['delete rule inet openvpn_ondemand gate-office-hold-queue-4 handle 7', false],
+    ['delete rule inet openvpn_ondemand nat-office-4 handle 7', false],
+    ['delete rule ip filter DOCKER handle 4', false],
+    ['delete rule inet firewalld raw_PREROUTING handle 4', false],
+    ['# new generation 4 by process 32022 (nft)', false],
+  ])('%s: may be ours: %p', (line, ours) => {
+    expect(mayBeOurs(line)).toBe(ours);
   });
 
   it('takes all away but the guard', () => {

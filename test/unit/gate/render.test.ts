@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { GateTunnel, Marks } from '../../../src/core/ports.js';
-import { parseGate, renderAddresses, renderSets, setsOf, swapArguments } from '../../../src/gate/ipset.js';
-import { parseCounters, parseSave, renderInstall, renderRemoval } from '../../../src/gate/iptables.js';
+import { parseGate, renderAddresses, renderSets, setsOf, setsStand, swapArguments } from '../../../src/gate/ipset.js';
+import { parseCounters, parseSave, renderInstall, renderRemoval, stands } from '../../../src/gate/iptables.js';
 import { addressSet, anySet, gateSet, guardChain, newSuffix, ownSet, tunnelId } from '../../../src/gate/names.js';
 import { gates, planOf, type Plan } from '../../../src/gate/plan.js';
 
@@ -49,6 +49,13 @@ describe('iptables', () => {
     expect(renderInstall(plan({ ...office, protect: ['10.0.0.0/8'] }), 6, [])).toBe('');
   });
 
+  it('stands if every chain has its rules, and every chain of the system leads to ours', () => {
+    const saved = renderInstall(plan(), 4, []).replaceAll(/^-I (\w+) \d+/gm, '-A $1');
+    expect(stands(plan(), 4, `${saved}-A FORWARD -j DOCKER\n`)).toBe(true);
+    const lines = saved.split('\n');
+    for (const lost of lines.filter((line) => line.startsWith('-A'))) expect({ lost, stands: stands(plan(), 4, lines.filter((line) => line !== lost).join('\n')) }).toEqual({ lost, stands: false });
+  });
+
   it('adds up the counters of both families', () => {
     const text = ['[3:99] -A OOD-guard-office -o ovpn-office -j RETURN', '[100:1] -A OOD-guard-office -j DROP', '[4:99] -A OOD-guard-office -o ovpn-office -j RETURN', '[5:9] -A OOD-count -i ovpn-office -m set --match-set ood-office-4 src', '[6:9] -A OOD-count -i ovpn-office -m set --match-set ood-office-6 src', '[50:1] -A POSTROUTING -o ovpn-office'];
     expect(parseCounters(plan(), text.join('\n'))).toEqual(new Map([['office', { out: 7, in: 11 }]]));
@@ -73,6 +80,14 @@ describe('ipset', () => {
     expect(text).toContain('add ood-office-4 0.0.0.0/1\nadd ood-office-4 128.0.0.0/1\n');
     expect(text).toContain('add ood-office-4 10.0.0.0/8 nomatch\n');
     expect(text).toContain('add ood-office-4 255.255.255.255 nomatch\n');
+  });
+
+  it('stands if all sets are there, with addresses, and one gate is on', () => {
+    const list = (sizeOf: (name: string) => number): string => setsOf(plan()).map((name) => `Name: ${name}\nType: hash:net\nNumber of entries: ${sizeOf(name)}\n`).join('\n');
+    const usual = (name: string): number => (/-(reject|bypass|hold|a[46])$/.test(name) ? 0 : 1);
+    expect(setsStand(plan(), list((name) => (name === 'ood-remote6' ? 0 : usual(name))))).toBe(true);
+    for (const empty of ['ood-office-4', 'ood-office-open']) expect(setsStand(plan(), list((name) => (name === empty ? 0 : usual(name))))).toBe(false);
+    expect(setsStand(plan(), list(usual).replace('Name: ood-office-bypass\n', 'Name: other\n'))).toBe(false);
   });
 
   it('replaces the own addresses of each family by one swap', () => {
