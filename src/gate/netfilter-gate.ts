@@ -9,7 +9,7 @@ import { keptOf, type Routing } from './routing.js';
 import type { StartWatch, Watch } from './watch.js';
 
 /** What takes rules away takes many: the look at it waits for the rest. */
-const settleMs = 20;
+const settleMs = 10;
 
 export interface GateParts {
   /** Chosen once; may look around for it. */
@@ -152,9 +152,17 @@ export class NetfilterGate implements GatePort {
   async #check(): Promise<void> {
     this.#checkDue = false; // what is taken away from here on is seen by the next look
     const plan = this.#plan;
-    if (plan === undefined || (await (await this.#parts.firewall()).intact(plan))) return;
-    const gates = new Map([...this.#current].map(([name, { gate }]) => [name, gate ?? 'hold']));
-    await this.#install(plan.tunnels.map(({ tunnel }) => tunnel), (name) => gates.get(name) ?? 'hold');
+    const firewall = await this.#parts.firewall();
+    if (plan === undefined || (await firewall.intact(plan))) return;
+    // routes and addresses are not the firewall's: nothing has touched them
+    await firewall.install(plan);
+    for (const current of this.#current.values()) {
+      const gate = current.gate ?? 'hold';
+      current.gate = undefined;
+      if (keptOf(current.addresses).length > 0) await firewall.keepAddresses(current.planned, keptOf(current.addresses));
+      if (gate !== 'hold') await firewall.switchGate(current.planned.id, 'hold', gate);
+      current.gate = gate;
+    }
     this.#parts.warn('gate.repaired', 'somebody took rules or sets of ours away (a firewall reloaded or flushed?): all of them stand again');
     this.#repaired.next();
   }
