@@ -78,6 +78,8 @@ export class TunnelSet {
     }
     await this.install();
     await Promise.all(created.map((tunnel) => tunnel.run(this.#gate, this.#sink)));
+    // What locked an unchanged one may have been mended elsewhere: a password in its file.
+    for (const tunnel of this) if (tunnel.tunnel.state.at === 'locked') tunnel.tell({ type: 'command', command: 'resume' });
     return { started: created.map(({ name }) => name), ended: ended.map(({ name }) => name), unchanged: [...unchanged] };
   }
 

@@ -62,7 +62,14 @@ function invalid(file: string, problems: readonly Problem[]): DaemonError {
 }
 
 function settle(name: string, { openvpn, command, ...tunnel }: TunnelConfiguration, index: number, folder: string): TunnelSettings {
-  return { ...tunnel, name, device: tunnel.device ?? `ovpn-${name}`, queue: tunnel.queue ?? FIRST_QUEUE + index, link: linkOf(openvpn, command, folder) };
+  const credentials = tunnel.credentials && { credentials: credentialsOf(tunnel.credentials, folder) };
+  return { ...tunnel, ...credentials, name, device: tunnel.device ?? `ovpn-${name}`, queue: tunnel.queue ?? FIRST_QUEUE + index, link: linkOf(openvpn, command, folder) };
+}
+
+/** Files that secrets come from, as absolute paths. */
+function credentialsOf(credentials: NonNullable<TunnelConfiguration['credentials']>, folder: string): TunnelConfiguration['credentials'] {
+  const entries = Object.entries(credentials).map(([key, value]) => [key, typeof value === 'object' && 'file' in value ? { ...value, file: resolve(folder, value.file) } : value]);
+  return Object.fromEntries(entries) as TunnelConfiguration['credentials'];
 }
 
 function linkOf(openvpn: OpenvpnSettings | undefined, command: CommandSettings | undefined, folder: string): LinkSettings {

@@ -146,6 +146,8 @@ function fromRefusing(tunnel: Tunnel, state: Backoff | Locked, event: TunnelEven
     case 'network': // what failed may work now
       return state.at === 'backoff' && state.failure.code !== 'budget' ? { tunnel: { ...tunnel, state: move.idle(context, 0) }, effects: HOLD } : stay(tunnel);
     case 'command':
+      // What refused may have been mended: the trap is set, and the next packet tries.
+      if (asks(event, 'resume')) return { tunnel: { ...tunnel, state: move.idle(context, 0) }, effects: HOLD };
       return asks(event, 'up') ? move.after(HOLD, move.dial(tunnel, failures, { at: context.now }, context)) : stay(tunnel);
     case 'link-up':
       return move.after(HOLD, move.adopt(tunnel, event, context));

@@ -5,6 +5,7 @@ import type { LinkEvent } from '../core/events.js';
 import { DaemonError, messageOf } from '../core/errors.js';
 import type { ClockPort, LinkPort, LogPort } from '../core/ports.js';
 import type { Connection, LinkFailure } from '../core/words.js';
+import { hasDevice } from './device.js';
 import { openvpnArguments, routeLines, type OpenvpnOptions } from './arguments.js';
 import { readClientConfig, writeClientConfig, type ClientConfig } from './client-config.js';
 import { assertProgram } from './program.js';
@@ -15,12 +16,15 @@ import { whenUsable } from './usable.js';
 type Phase =
   /** No process. */
   | { readonly at: 'none' }
-  /** The servers' names are being looked up. */
+  /** The servers' names are being looked up, or the device is still somebody's. */
   | { readonly at: 'resolving' }
   /** In hold, or on its way there, and nobody wants it up (warm standby). */
   | { readonly at: 'resting'; readonly session: Session }
   | { readonly at: 'dialing' | 'connected'; readonly session: Session }
   | { readonly at: 'ending'; readonly session: Session };
+
+/** How long an OpenVPN that lost its daemon lingers at most. */
+const LEFT_OVER_MS = 2000;
 
 /** Between the two SIGTERMs: the notice to the server is on its way. */
 const NOTIFY_MS = 50;
@@ -146,7 +150,13 @@ export class OpenvpnLink implements LinkPort {
   }
 
   /** The way up from nothing. Without an address no OpenVPN is started. */
-  #begin(): void {
+  #begin(patienceMs = LEFT_OVER_MS): void {
+    if (this.#sessions === 0 && patienceMs > 0 && hasDevice(this.#options.device)) {
+      // That of a daemon that was killed: it ends by itself, and until then the device is busy.
+      this.#phase = { at: 'resolving' };
+      this.#timer = this.#clock.at(this.#clock.now() + 50).subscribe(() => { if (this.#phase.at === 'resolving') this.#begin(patienceMs - 50); });
+      return;
+    }
     if (this.remotes.length > 0) {
       this.#spawn();
       return;

@@ -47,6 +47,11 @@ describe('the smallest configuration', () => {
     });
   });
 
+  it('finds the files of secrets from its own folder', () => {
+    const { credentials } = parse(`${minimal}    credentials: {login: {file: login}, passphrase: {file: /k}, code: {command: [totp]}}\n`).tunnels[0]!;
+    expect(credentials).toMatchObject({ login: { file: '/etc/x/login' }, passphrase: { file: '/k' }, code: { command: ['totp'] } });
+  });
+
   it('leaves an absolute path as it is', () => {
     expect(parse(minimal.replace('office.ovpn', '/srv/office.ovpn')).tunnels[0]?.link).toMatchObject({ config: '/srv/office.ovpn' });
   });

@@ -181,6 +181,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'link-down, refused': 'dialing/connecting: hold, gate hold, catch-first off, dial, expect-gate open',
   },
   'backoff': {
+    'resume': 'idle: hold, gate hold',
     'clock': 'idle: hold, gate hold',
     'up': 'dialing/connecting: hold, gate hold, dial, expect-gate open',
     'link-up': 'dialing/releasing: hold, gate hold, catch-first off, release',
@@ -188,6 +189,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'network': 'idle: hold, gate hold',
   },
   'locked': {
+    'resume': 'idle: hold, gate hold',
     'up': 'dialing/connecting: hold, gate hold, dial, expect-gate open',
     'link-up': 'dialing/releasing: hold, gate hold, catch-first off, release',
     'gate failed': 'locked: answer, stop-link, catch-first off',
