@@ -74,6 +74,7 @@ describe('release', () => {
     await fixture.lab.send(5, { first: 100 });
     expect(await released).toEqual({ sent: 20, gone: 0, remaining: 0 });
     await until('5 are held', () => queue.held === 5);
+    await until('20 have come', () => receiver.received.length >= 20);
     expect(receiver.received).toEqual(sequence(20));
   });
 
