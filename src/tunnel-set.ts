@@ -67,15 +67,15 @@ export class TunnelSet {
       else created.push(await RunningTunnel.create(each, this.#means));
     }
     const ended = [...this].filter(({ name }) => !unchanged.has(name));
+    const [freed, free] = partition(created, ({ settings: { queue } }) => ended.some((tunnel) => tunnel.settings.queue === queue));
+    await bindAll(free);
     await Promise.all(ended.map(async (tunnel) => {
       await tunnel.end();
       await tunnel.unbind();
       this.#tunnels.delete(tunnel.name);
     }));
-    for (const tunnel of created) {
-      await tunnel.bind();
-      this.#tunnels.set(tunnel.name, tunnel);
-    }
+    await bindAll(freed);
+    for (const tunnel of created) this.#tunnels.set(tunnel.name, tunnel);
     await this.install();
     await Promise.all(created.map((tunnel) => tunnel.run(this.#gate, this.#sink)));
     // What locked an unchanged one may have been mended elsewhere: a password in its file.
@@ -91,4 +91,22 @@ export class TunnelSet {
   async unbind(): Promise<void> {
     await Promise.all([...this].map((tunnel) => tunnel.unbind()));
   }
+}
+
+/** All of them or, where one queue is somebody else's, none. */
+async function bindAll(tunnels: readonly RunningTunnel[]): Promise<void> {
+  const bound: RunningTunnel[] = [];
+  try {
+    for (const tunnel of tunnels) {
+      await tunnel.bind();
+      bound.push(tunnel);
+    }
+  } catch (error) {
+    await Promise.all(bound.map((tunnel) => tunnel.unbind()));
+    throw error;
+  }
+}
+
+function partition<Item>(items: readonly Item[], matches: (item: Item) => boolean): [Item[], Item[]] {
+  return [items.filter(matches), items.filter((item) => !matches(item))];
 }

@@ -7,7 +7,7 @@ import { request } from '../../src/control/client.js';
 import { addresses } from '../lab/addresses.js';
 import { commandLine, Daemon, tunnelName } from '../lab/daemon.js';
 import { Lab, serviceAddress, servicePort } from '../lab/lab.js';
-import { checkout } from '../lab/paths.js';
+import { checkout, programPath } from '../lab/paths.js';
 import { Program } from '../lab/program.js';
 import { until } from '../lab/wait.js';
 
@@ -129,6 +129,10 @@ describe('reload', () => {
     expect(await reload(other('198.51.100.0/25'))).toEqual({ started: ['other'], ended: ['other'], unchanged: [tunnelName] });
     await expect(reload(`${configuration}  other: {protect: [1.2.3.4]}\n`)).rejects.toThrow(/CONFIG_INVALID.*needs either `openvpn` or `command`/);
     await expect(reload(configuration.replace('control.sock', 'elsewhere.sock'))).rejects.toThrow(/`control` can't change while the daemon runs/);
+    const holder = Program.start(process.execPath, [programPath('hold-queue.mjs'), '7777'], { netns: lab.topology.router, folder: lab.folder, label: 'holder' });
+    await holder.says('open');
+    await expect(reload(configuration.replace(`  ${tunnelName}:\n`, `  ${tunnelName}:\n    queue: 7777\n`))).rejects.toThrow(/QUEUE_IN_USE.*7777/);
+    await holder.stop();
     expect((await daemon.status()).state).toBe('up');
     expect(await reload(configuration)).toEqual({ started: [], ended: ['other'], unchanged: [tunnelName] });
 
