@@ -47,14 +47,16 @@ export function parseNet(text: string): Net {
 
 /** Four decimal numbers without leading zeros, which some programs read as octal. */
 function bitsOf4(address: string): bigint | undefined {
-  const parts = address.split('.');
-  if (parts.length !== 4 || !parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256)) return undefined;
-  return parts.reduce((sum, part) => (sum << 8n) | BigInt(part), 0n);
+  const parts = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/.exec(address);
+  if (parts === null) return undefined;
+  // As numbers: there may be a hundred thousand addresses, and arithmetic of bigints is slow.
+  const [a, b, c, d] = [Number(parts[1]), Number(parts[2]), Number(parts[3]), Number(parts[4])];
+  return a < 256 && b < 256 && c < 256 && d < 256 ? BigInt(((a * 256 + b) * 256 + c) * 256 + d) : undefined;
 }
 
 /** RFC 4291, section 2.2, without a zone. */
 function bitsOf6(address: string): bigint | undefined {
-  const dotted = /[^:]*\.[^:]*$/.exec(address)?.[0];
+  const dotted = address.includes('.') ? address.slice(address.lastIndexOf(':') + 1) : undefined;
   const low = dotted === undefined ? 0n : bitsOf4(dotted);
   if (low === undefined) return undefined;
   const plain = dotted === undefined ? address : `${address.slice(0, -dotted.length)}${(low >> 16n).toString(16)}:${(low & 0xffffn).toString(16)}`;
@@ -63,9 +65,9 @@ function bitsOf6(address: string): bigint | undefined {
   const [left, right] = [groupsOf(head), groupsOf(tail)];
   const zeros = 8 - left.length - right.length;
   if (more.length > 0 || (tail === undefined ? zeros !== 0 : zeros < 1)) return undefined;
-  const groups = [...left, ...Array<string>(zeros).fill('0'), ...right];
-  if (!groups.every((group) => /^[0-9a-fA-F]{1,4}$/.test(group))) return undefined;
-  return groups.reduce((sum, group) => (sum << 16n) | BigInt(`0x${group}`), 0n);
+  if (![...left, ...right].every((group) => /^[0-9a-fA-F]{1,4}$/.test(group))) return undefined;
+  const digits = (groups: readonly string[]): string => groups.map((group) => group.padStart(4, '0')).join('');
+  return BigInt(`0x${digits(left)}${'0000'.repeat(zeros)}${digits(right)}`);
 }
 
 /** Canonical text, always with the length: `10.0.0.0/8`, `fd00:99::/48` (RFC 5952). */
@@ -74,8 +76,12 @@ export function formatNet(net: Net): string {
 }
 
 export function formatAddress({ family, bits }: Net): string {
-  if (family === 4) return [24n, 16n, 8n, 0n].map((shift) => String((bits >> shift) & 0xffn)).join('.');
-  const groups = Array.from({ length: 8 }, (_, i) => ((bits >> BigInt(112 - 16 * i)) & 0xffffn).toString(16));
+  if (family === 4) {
+    const low = Number(bits);
+    return `${low >>> 24}.${(low >>> 16) & 255}.${(low >>> 8) & 255}.${low & 255}`;
+  }
+  const hex = bits.toString(16).padStart(32, '0');
+  const groups = Array.from({ length: 8 }, (_, i) => Number.parseInt(hex.slice(4 * i, 4 * i + 4), 16).toString(16));
   const longest = longestZeros(groups);
   if (longest.count < 2) return groups.join(':');
   return `${groups.slice(0, longest.start).join(':')}::${groups.slice(longest.start + longest.count).join(':')}`;
