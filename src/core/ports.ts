@@ -51,8 +51,12 @@ export interface GatePort {
    * `gateOf` says. What an earlier run, or an earlier install, left behind is taken over without an open moment.
    */
   install(tunnels: readonly GateTunnel[], gateOf?: (tunnel: string) => Gate): Promise<void>;
-  /** One atomic change of one tunnel's gate; the same gate again is allowed and does nothing. */
-  set(tunnel: string, gate: Gate): Promise<void>;
+  /**
+   * One atomic change of one tunnel's gate; the same gate again is allowed and does nothing. `settle` is called right
+   * before and right after the moment of the change: what has arrived in the queue gets its verdict then, before
+   * packets that pass directly can overtake it.
+   */
+  set(tunnel: string, gate: Gate, settle?: () => void): Promise<void>;
   /**
    * This gate will soon be set: what takes time is done ahead, so that the change takes no longer than a write. May be
    * called again, and for nothing.
@@ -95,6 +99,8 @@ export interface QueuePort {
   /** Resolves when what could be released was. */
   releaseLocal(): Promise<void>;
   answer(): void;
+  /** Takes in now what has arrived, without waiting for a turn of the event loop. */
+  poll(): void;
   stats(): QueueStats;
   close(): Promise<void>;
 }

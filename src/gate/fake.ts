@@ -100,11 +100,13 @@ export class FakeGate implements GatePort {
     });
   }
 
-  set(tunnel: string, gate: Gate): Promise<void> {
+  set(tunnel: string, gate: Gate, settle: () => void = () => undefined): Promise<void> {
     return this.#change(`${tunnel}: ${gate}`, () => {
       const state = this.#of(tunnel);
+      settle();
       state.gate = gate;
       if (gate === 'bypass') state.catchFirst = false;
+      settle();
     });
   }
 

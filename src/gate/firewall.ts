@@ -24,8 +24,8 @@ export interface Firewall {
   intact(plan: Plan): Promise<boolean>;
   /** Whether the kernel tells when rules of this firewall are taken away. */
   hasEvents(): Promise<boolean>;
-  /** One atomic change. */
-  switchGate(id: string, from: Gate, to: Gate): Promise<void>;
+  /** One atomic change; made when the call returns, if it returns no promise. */
+  switchGate(id: string, from: Gate, to: Gate): Promise<void> | void;
   /** The same with everything done ahead that takes time, where that helps. */
   prepareSwitch?(id: string, from: Gate, to: Gate): PreparedSwitch;
   /** The gate that the kernel has. */

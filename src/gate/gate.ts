@@ -3,6 +3,7 @@ import { DaemonError, messageOf } from '../core/errors.js';
 import type { Firewall } from './firewall.js';
 import { IptablesFirewall } from './iptables-firewall.js';
 import { NetfilterGate } from './netfilter-gate.js';
+import { createSwapSets } from './ipset-swap.js';
 import { NftFirewall } from './nft-firewall.js';
 import { Routing } from './routing.js';
 import { noWatch, nftWatch } from './watch.js';
@@ -37,9 +38,8 @@ export interface GateOptions {
 /** The gate of this machine. Nothing is done until `install`. */
 export function createGate({ backend = 'auto', marks, routeMetric = 4000, closingTable = 20_800, closingPriority = 90, exec, watch = false, warn = () => undefined }: GateOptions): GatePort {
   const run = createRunner(exec);
-  const ready = createReadyRunner(exec);
-  const iptables = new IptablesFirewall(run, ready, backend === 'iptables-legacy' ? 'legacy' : backend === 'iptables-nft' ? 'nft' : 'default');
-  const nft = new NftFirewall(run, ready);
+  const iptables = new IptablesFirewall(run, createSwapSets(exec), backend === 'iptables-legacy' ? 'legacy' : backend === 'iptables-nft' ? 'nft' : 'default');
+  const nft = new NftFirewall(run, createReadyRunner(exec));
   let chosen: Promise<Firewall> | undefined;
   const firewall = (): Promise<Firewall> => (chosen ??= choose(backend, [iptables, nft]));
   let others: Promise<readonly Firewall[]> | undefined;

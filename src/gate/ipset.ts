@@ -80,9 +80,9 @@ export function setsStand(plan: Plan, listed: string): boolean {
   return filled && setsOf(plan).every((name) => sizes.has(name)) && plan.tunnels.every(({ id }) => gates.some((gate) => (sizes.get(gateSet(id, gate)) ?? 0) > 0));
 }
 
-/** The arguments of `ipset` that switch a gate: the list that is full changes places with an empty one, in one step. */
-export function swapArguments(id: string, from: Gate, to: Gate): readonly string[] {
-  return ['swap', gateSet(id, from), gateSet(id, to)];
+/** The sets whose swap switches a gate: the list that is full changes places with an empty one, in one step. */
+export function switchedSets(id: string, from: Gate, to: Gate): readonly [string, string] {
+  return [gateSet(id, from), gateSet(id, to)];
 }
 
 /** Which gate is on, from the output of `ipset save`: the one list that is not empty. */

@@ -1,15 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Gate, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
-import type { Firewall, PreparedSwitch } from './firewall.js';
-import { parseGate, renderAddresses, renderSets, setsOf, setsStand, swapArguments } from './ipset.js';
+import type { Firewall } from './firewall.js';
+import { parseGate, renderAddresses, renderSets, setsOf, setsStand, switchedSets } from './ipset.js';
+import type { SwapSets } from './ipset-swap.js';
 import { parseCounters, parseSave, renderInstall, renderRemoval, stands, type FoundTable } from './iptables.js';
 import { newSuffix, setPrefix } from './names.js';
 import type { Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import type { Family } from '../core/prefix.js';
 import type { KeptAddress } from './routes.js';
-import type { ReadyRunner, Runner } from './runner.js';
+import type { Runner } from './runner.js';
 
 /** `default` is whatever `iptables` is on this machine: one of the two others, by a name without a suffix. */
 export type Flavour = 'default' | 'legacy' | 'nft';
@@ -32,13 +33,13 @@ const lockSeconds = 10;
 /** iptables, ip6tables and ipset. The other of iptables' two kernel interfaces is looked after, too, where it has anything of ours. */
 export class IptablesFirewall implements Firewall {
   readonly #run: Runner;
-  readonly #ready: ReadyRunner;
+  readonly #swap: SwapSets;
   readonly #flavour: Flavour;
   #all: Promise<readonly Flavour[]> | undefined;
 
-  constructor(run: Runner, ready: ReadyRunner, flavour: Flavour) {
+  constructor(run: Runner, swap: SwapSets, flavour: Flavour) {
     this.#run = run;
-    this.#ready = ready;
+    this.#swap = swap;
     this.#flavour = flavour;
   }
 
@@ -78,13 +79,8 @@ export class IptablesFirewall implements Firewall {
     return (await this.#kernelInterface(this.#flavour)) === 'nft';
   }
 
-  async switchGate(id: string, from: Gate, to: Gate): Promise<void> {
-    await this.#run('ipset', swapArguments(id, from, to));
-  }
-
-  prepareSwitch(id: string, from: Gate, to: Gate): PreparedSwitch {
-    const program = this.#ready('ipset', ['restore']);
-    return { apply: () => program.finish(`${swapArguments(id, from, to).join(' ')}\n`), cancel: () => { program.cancel(); } };
+  switchGate(id: string, from: Gate, to: Gate): void {
+    this.#swap(...switchedSets(id, from, to));
   }
 
   async readGate(id: string): Promise<Gate | undefined> {

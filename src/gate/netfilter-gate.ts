@@ -9,7 +9,9 @@ import { keptOf, type Routing } from './routing.js';
 import type { StartWatch, Watch } from './watch.js';
 
 /** What takes rules away takes many: the look at it waits for the rest. */
-const settleMs = 10;
+const reloadMs = 10;
+/** For some turns of the event loop. */
+const settlingMs = 3;
 
 export interface GateParts {
   /** Chosen once; may look around for it. */
@@ -52,18 +54,20 @@ export class NetfilterGate implements GatePort {
     return this.#inTurn(() => this.#install(tunnels, gateOf));
   }
 
-  set(tunnel: string, gate: Gate): Promise<void> {
-    return this.#inTurn(async () => {
+  async set(tunnel: string, gate: Gate, settle: () => void = () => undefined): Promise<void> {
+    await this.#inTurn(async () => {
       const current = this.#of(tunnel);
       const firewall = await this.#parts.firewall();
       const from = current.gate ?? (await firewall.readGate(current.planned.id));
       if (from === undefined) throw new DaemonError('FIREWALL_FAILED', `the gate of ${tunnel} is in no known state`, { hint: 'has something else changed our sets? a restart installs them anew' });
       try {
-        await this.#switch(firewall, current, from, gate);
+        await this.#switch(firewall, current, from, gate, settle);
       } finally {
         if (this.#watch?.listening === false) this.#checkSoon(0);
       }
     });
+    // What was on its way into the queue just then gets its verdict, too, before anything else is done.
+    if (gate === 'open') await sleep(settlingMs);
   }
 
   expect(tunnel: string, gate: Gate): void {
@@ -137,7 +141,7 @@ export class NetfilterGate implements GatePort {
     }
     if (tookOver && this.#plan === undefined) this.#parts.warn('gate.taken_over', 'an earlier run left its guard behind: taken over without an open moment');
     this.#plan = plan;
-    if (this.#watch?.listening !== true) this.#watch = (await this.#parts.startWatch?.())?.(() => { this.#checkSoon(settleMs); });
+    if (this.#watch?.listening !== true) this.#watch = (await this.#parts.startWatch?.())?.(() => { this.#checkSoon(reloadMs); });
   }
 
   /** Looks whether all still stands, once for everything that happens until then. */
@@ -174,14 +178,14 @@ export class NetfilterGate implements GatePort {
     return firewalls.reduce<() => Promise<readonly string[]>>((inner, firewall) => () => firewall.remove(inner), routes)();
   }
 
-  async #switch(firewall: Firewall, current: Current, from: Gate, gate: Gate): Promise<void> {
+  async #switch(firewall: Firewall, current: Current, from: Gate, gate: Gate, settle?: () => void): Promise<void> {
     const { planned, addresses } = current;
     const { routing } = this.#parts;
     current.gate = undefined;
     if (from !== gate) {
       if (gate === 'bypass') await this.#openRoutes(current);
       try {
-        await this.#change(firewall, current, from, gate);
+        await this.#change(firewall, current, from, gate, settle);
       } catch (error) {
         if (gate === 'bypass') await routing.catching(planned, addresses, true).catch(() => undefined);
         throw error;
@@ -197,12 +201,19 @@ export class NetfilterGate implements GatePort {
   }
 
   /** By what was prepared for just this change, if it works; anything else that was prepared ends. */
-  async #change(firewall: Firewall, current: Current, from: Gate, to: Gate): Promise<void> {
+  async #change(firewall: Firewall, current: Current, from: Gate, to: Gate, settle: () => void = () => undefined): Promise<void> {
     const { expected, planned } = current;
+    const around = async (change: () => Promise<void> | void): Promise<void> => {
+      settle();
+      const changed = change();
+      settle();
+      await changed;
+      settle();
+    };
     current.expected = undefined;
     if (expected?.from === from && expected.to === to) {
       try {
-        await expected.change.apply();
+        await around(() => expected.change.apply());
         return;
       } catch (error) {
         // it may have ended before its time; has it done its work?
@@ -211,7 +222,7 @@ export class NetfilterGate implements GatePort {
     } else {
       expected?.change.cancel();
     }
-    await firewall.switchGate(planned.id, from, to);
+    await around(() => firewall.switchGate(planned.id, from, to));
   }
 
   /** Returns what is forgotten. */

@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process';
-import { setTimeout as delay } from 'node:timers/promises';
 import { execa, ExecaError } from 'execa';
 import { DaemonError, type ErrorCode } from '../core/errors.js';
 
@@ -7,6 +6,8 @@ import { DaemonError, type ErrorCode } from '../core/errors.js';
 export interface ExecOptions {
   /** A command that is given the program and its arguments, for example `['ip', 'netns', 'exec', NAME]`. */
   readonly prefix?: readonly string[];
+  /** The file of the network namespace that `prefix` enters (`/run/netns/NAME`): for what is done without a program. */
+  readonly netns?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -24,8 +25,6 @@ export interface ReadyProgram {
 export type ReadyRunner = (program: string, args: readonly string[]) => ReadyProgram;
 
 const packages: Readonly<Record<string, string>> = { ip: 'iproute2', ipset: 'ipset', nft: 'nftables' };
-
-const SETTLE_MS = 3;
 
 /** A program hangs only if another one holds a lock for ever. */
 const timeoutMs = 60_000;
@@ -61,8 +60,6 @@ export function createReadyRunner({ prefix = [], env = {} }: ExecOptions = {}): 
         child.stdin.end(input);
         const problem = await failed;
         if (problem) throw failure(program, args, input, problem);
-        // What waited when the change was made gets its verdict before anything else is done.
-        await delay(SETTLE_MS);
       },
       cancel: () => { child.stdin.end(); },
     };

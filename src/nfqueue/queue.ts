@@ -100,6 +100,10 @@ export class HoldQueue implements QueuePort {
     }
   }
 
+  poll(): void {
+    if (!this.#queue.closed) this.#queue.poll();
+  }
+
   stats(): QueueStats {
     this.#countDrops();
     const { held, released, rejected, silenced, lost } = this.#counters;

@@ -20,7 +20,7 @@ describe('gate: what can go wrong', () => {
     await Promise.all(folders.map((folder) => rm(folder, { recursive: true })));
   });
 
-  const inside = (...command: readonly string[]): NonNullable<GateOptions['exec']> => ({ prefix: [...lab.prefix, ...command] });
+  const inside = (...command: readonly string[]): NonNullable<GateOptions['exec']> => ({ ...lab.exec, prefix: [...lab.prefix, ...command] });
   const gateWith = (exec = inside()) => createGate({ backend: 'iptables-legacy', marks, exec });
 
   /** A PATH with everything that the gate needs but one program. */
@@ -111,7 +111,7 @@ describe('gate: what can go wrong', () => {
 
   it('drops what is protected while nobody listens', async () => {
     const deaf = await RouterLab.create({ listen: false });
-    await createGate({ backend: 'iptables-legacy', marks, exec: { prefix: deaf.prefix } }).install([tunnelOf()]);
+    await createGate({ backend: 'iptables-legacy', marks, exec: deaf.exec }).install([tunnelOf()]);
     const fates = [await deaf.fate('lan', { to: '10.99.0.1' }), await deaf.fate('router', { to: 'fd00:99::1' })];
     await deaf.dispose();
     expect(fates.map(({ held, leaked }) => ({ held, leaked }))).toEqual([{ held: 0, leaked: [] }, { held: 0, leaked: [] }]);

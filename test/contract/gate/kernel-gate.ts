@@ -17,7 +17,7 @@ export async function kernelGate(backend: Backend): Promise<KernelGate> {
   // these would bring back what the others remove
   const watching: GatePort[] = [];
   const another = (options: Partial<GateOptions> = {}): GatePort => {
-    const made = createGate({ backend, marks, exec: { prefix: lab.prefix }, ...options });
+    const made = createGate({ backend, marks, exec: lab.exec, ...options });
     if (options.watch === true) watching.push(made);
     return made;
   };

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DaemonError } from '../../../src/core/errors.js';
 import type { GateTunnel, Marks } from '../../../src/core/ports.js';
+import type { ExecOptions } from '../../../src/gate/runner.js';
 import { Netns } from '../../lab/netns.js';
 import { Agent, type Outcome, type Packet } from './agent.js';
 
@@ -34,6 +35,11 @@ export class RouterLab {
   /** For programs that are to see the router's network: `ip netns exec` without its mounts, which cost more than most programs. */
   get prefix(): readonly string[] {
     return ['nsenter', `--net=/run/netns/${this.router.name}`];
+  }
+
+  /** For a gate on the router. */
+  get exec(): ExecOptions {
+    return { prefix: this.prefix, netns: `/run/netns/${this.router.name}` };
   }
 
   private constructor(lan: Netns, router: Netns, underlay: Netns, far: Netns) {

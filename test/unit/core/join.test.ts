@@ -32,6 +32,7 @@ function world(inputs: { queue$: Observable<QueueEvent>; link$: Observable<LinkE
     release: () => { note('release'); },
     releaseLocal: () => noted('release-local'),
     answer: () => { note('answer'); },
+    poll: () => { note('poll'); },
     stats: () => ({ packets: 0, oldestMs: 0, held: 0, released: 0, dropped: 0, rejected: 0 }),
     close: () => Promise.resolve(),
   };
@@ -39,7 +40,12 @@ function world(inputs: { queue$: Observable<QueueEvent>; link$: Observable<LinkE
   const made: { world?: World } = {};
   const gate: GatePort = {
     install: () => Promise.resolve(),
-    set: (_, value) => (made.world?.gateFails ? Promise.reject(new Error('ipset: no')) : noted(`gate ${value}`)),
+    set: (_, value, settle) => {
+      if (made.world?.gateFails) return Promise.reject(new Error('ipset: no'));
+      const done = noted(`gate ${value}`);
+      if (value === 'open') settle?.();
+      return done;
+    },
     expect: (_, value) => { note(`expect ${value}`); },
     catchFirst: (_, on) => noted(`catch-first ${on ? 'on' : 'off'}`),
     keepAddresses: () => noted('keep-addresses'),
@@ -106,7 +112,7 @@ describe('with a gate that takes its time', () => {
     expect(calls).toEqual(['dial', 'expect open', 'catch-first off', 'release']);
     queue$.next({ type: 'released', packets: 1 });
     await ticks();
-    expect(calls.slice(4)).toEqual(['gate open']);
+    expect(calls.slice(4)).toEqual(['gate open', 'poll']);
     expect(at()).toBe('up');
   });
 

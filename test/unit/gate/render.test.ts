@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { GateTunnel, Marks } from '../../../src/core/ports.js';
-import { parseGate, renderAddresses, renderSets, setsOf, setsStand, swapArguments } from '../../../src/gate/ipset.js';
+import { parseGate, renderAddresses, renderSets, setsOf, setsStand, switchedSets } from '../../../src/gate/ipset.js';
 import { parseCounters, parseSave, renderInstall, renderRemoval, stands } from '../../../src/gate/iptables.js';
 import { addressSet, anySet, gateSet, guardChain, newSuffix, ownSet, tunnelId } from '../../../src/gate/names.js';
 import { gates, planOf, type Plan } from '../../../src/gate/plan.js';
@@ -95,7 +95,7 @@ describe('ipset', () => {
   });
 
   it('switches by one swap, and finds the gate that is on', () => {
-    expect(swapArguments('office', 'hold', 'open')).toEqual(['swap', 'ood-office-hold', 'ood-office-open']);
+    expect(switchedSets('office', 'hold', 'open')).toEqual(['ood-office-hold', 'ood-office-open']);
     expect(parseGate('office', 'create ood-office-open list:set size 2\nadd ood-office-open ood-office-4\nadd ood-office2-hold ood-office2-4\n')).toBe('open');
     expect(parseGate('office', 'create ood-office-open list:set size 2\n')).toBeUndefined();
   });

@@ -10,5 +10,7 @@ export type { HookName, PacketSnapshot, PacketView, Vlan } from './packet.js';
 export { NfQueue } from './queue.js';
 export type { CloseOptions, NfQueueEvents } from './queue.js';
 export type { ReleaseOptions, ReleaseResult } from './release.js';
+export { netfilterRequest } from './request.js';
+export type { NetfilterAttribute, NetfilterRequest } from './request.js';
 export type { IcmpHeader, TcpHeader, TransportHeader, UdpHeader } from './transport.js';
 export type { PacketVerdictOptions, VerdictName, VerdictOptions } from './verdicts.js';

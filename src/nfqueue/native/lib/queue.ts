@@ -141,6 +141,16 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
     return releasePaced({ settle, chunkEnd, isOpen: () => !this.#closed }, list, pace, options.signal);
   }
 
+  /**
+   * Reads what has arrived and delivers it before it returns, as the event loop would in its next turn (at most 8 bursts).
+   * For the moments when a packet must not wait for the loop: just before and after rules change. Returns how many packets
+   * were delivered; 0 inside a listener, whose batch has to be settled first.
+   */
+  poll(): number {
+    const queue = this.#open();
+    return this.#frame.live ? 0 : native.poll(queue);
+  }
+
   /** Own counters and the kernel's; tells of a flush or an overflow that it finds. */
   stats(): QueueStats {
     const kernel = this.#closed ? undefined : this.#ledger.kernel();

@@ -116,6 +116,13 @@ static napi_value start_queue(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+/* poll(queue): packets that were read and told */
+static napi_value poll_queue(napi_env env, napi_callback_info info) {
+  struct call call;
+  if (!read_queue_call(env, info, &call)) return NULL;
+  return number(env, nfq_reader_poll(call.queue));
+}
+
 static napi_value ref_queue(napi_env env, napi_callback_info info) {
   struct call call;
   if (!read_queue_call(env, info, &call)) return NULL;
@@ -263,13 +270,24 @@ static napi_value read_net(napi_env env, napi_callback_info info) {
   return result;
 }
 
+/* request(netns, type, attributes: Uint8Array): nothing, or {errno, syscall} */
+static napi_value request(napi_env env, napi_callback_info info) {
+  struct call call;
+  if (!read_call(env, info, &call)) return NULL;
+  struct nfq_request request = {.netns = (int)get_double(&call, 0), .type = (uint16_t)get_u32(&call, 1)};
+  request.attributes = get_words(&call, 2, &request.length);
+  struct nfq_failure failure = {.call = "netfilter request", .error = EMSGSIZE};
+  if (request.length > NFQ_REQUEST_MAX || nfq_request(&request, &failure) < 0) return failed(env, &failure);
+  return NULL;
+}
+
 NAPI_MODULE_INIT() {
   const struct {
     const char *name;
     napi_callback callback;
   } functions[] = {
       {"open", open_queue},          {"close", close_queue},     {"ref", ref_queue},
-      {"start", start_queue},
+      {"start", start_queue},        {"poll", poll_queue},       {"request", request},
       {"verdict", verdict},          {"verdictUpTo", verdict_up_to}, {"verdicts", verdicts},
       {"verdictAll", verdict_all},   {"chunkEnd", chunk_end},    {"heldCount", held_count_of},
       {"heldIds", held_ids_of},      {"forget", forget},         {"sequence", sequence},

@@ -46,6 +46,11 @@ void message_put(struct message *message, uint16_t type, const void *data, size_
   message->length += padded;
 }
 
+void message_append(struct message *message, const void *attributes, size_t size) {
+  memcpy(message->space + message->length, attributes, size);
+  message->length += size;
+}
+
 void message_put_be32(struct message *message, uint16_t type, uint32_t value) {
   uint8_t bytes[4];
   put_be32(bytes, value);

@@ -24,6 +24,8 @@ int message_fits(const struct message *message, size_t size);
 
 void message_begin(struct message *message, uint16_t type, uint16_t flags);
 void message_put(struct message *message, uint16_t type, const void *data, size_t size);
+/* Attributes that are in the kernel's form already. */
+void message_append(struct message *message, const void *attributes, size_t size);
 void message_put_be32(struct message *message, uint16_t type, uint32_t value);
 void message_end(struct message *message);
 

@@ -178,3 +178,9 @@ void nfq_reader_start(struct nfq_queue *queue) {
   queue->started = true;
   uv_poll_start(&queue->poll, UV_READABLE, on_readable);
 }
+
+uint32_t nfq_reader_poll(struct nfq_queue *queue) {
+  uint32_t packets = 0;
+  if (queue->started && !queue->closed && !queue->failed) read_turn(queue, &packets);
+  return packets;
+}

@@ -188,3 +188,31 @@ int nfq_device_name(const struct nfq_socket *nfq, uint32_t index, char *name) {
   name[IFNAMSIZ - 1] = 0;
   return 0;
 }
+
+static int open_bare(struct errand *errand) {
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, WIRE_NETLINK_NETFILTER);
+  if (fd < 0) return fail(errand->failure, "socket", errno);
+  *(int *)errand->result = fd;
+  return 0;
+}
+
+int nfq_request(const struct nfq_request *request, struct nfq_failure *failure) {
+  int fd = -1;
+  struct errand errand = {.netns = request->netns, .run = open_bare, .result = &fd, .failure = failure};
+  if (run_in_namespace(&errand) < 0) return -1;
+  uint8_t space[NFQ_REQUEST_MAX + 64];
+  struct message message;
+  message_init(&message, space, sizeof space, 0, 0);
+  message_begin(&message, request->type, WIRE_F_REQUEST | WIRE_F_ACK);
+  message_append(&message, request->attributes, request->length);
+  message_end(&message);
+  int status = 0;
+  if (message_send(&message, fd) < 0) {
+    status = fail(failure, "sendmsg", errno);
+  } else {
+    int error = await_reply(fd, message.sequence);
+    if (error) status = fail(failure, "netfilter request", error);
+  }
+  close(fd);
+  return status;
+}

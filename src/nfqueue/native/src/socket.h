@@ -2,6 +2,7 @@
 #ifndef NFQUEUE_SOCKET_H
 #define NFQUEUE_SOCKET_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct nfq_settings {
@@ -34,6 +35,19 @@ int nfq_socket_open(const struct nfq_settings *settings, struct nfq_socket *sock
 
 /* Unbinds the queue at once (a copy of the descriptor in a child would keep it alive) and closes everything. */
 void nfq_socket_close(struct nfq_socket *socket);
+
+enum { NFQ_REQUEST_MAX = 1024 }; /* bytes of attributes */
+
+/* One message to a subsystem of netfilter. */
+struct nfq_request {
+  uint16_t type; /* subsystem << 8 | command */
+  int netns;     /* descriptor of a network namespace, or -1 for this thread's */
+  const void *attributes;
+  size_t length; /* bytes, NFQ_REQUEST_MAX at most */
+};
+
+/* Sends a request by a socket of its own and waits for the kernel's answer: 0, or -1 with `failure` filled in. */
+int nfq_request(const struct nfq_request *request, struct nfq_failure *failure);
 
 /*
  * Opens /proc/thread-self/net/<name> as seen in a network namespace (-1: this thread's).
