@@ -9,12 +9,18 @@ export function statusText({ tunnels }: Status, now: number): string {
 function tunnelText({ name, state, since, protect, held, asks, lastWake, lastFailure }: TunnelStatus, now: number): string {
   const age = durationText(now - Date.parse(since));
   const parts = [`${name}: ${state} ${age}`];
-  if (state === 'idle') parts.push(`wakes on ${protect.join(', ')}`);
+  if (state === 'idle') parts.push(`wakes on ${listText(protect)}`);
   if (held.packets > 0) parts.push(`${held.packets} packets held, the oldest for ${durationText(held.oldestMs)}`);
   if ((state === 'backoff' || state === 'locked') && lastFailure) parts.push(`refusing packets: ${lastFailure.detail}`);
   if (asks !== undefined) parts.push(`asks for: ${asks} (openvpn-ondemand answer ${name})`);
   if (lastWake) parts.push(`last wake ${wakeText(lastWake)}`);
   return parts.join(' · ');
+}
+
+/** Prefixes may come from a file of thousands. */
+function listText(items: readonly string[]): string {
+  const told = 8;
+  return items.length <= told ? items.join(', ') : `${items.slice(0, told - 1).join(', ')} and ${items.length - told + 1} more`;
 }
 
 function wakeText({ packet, dialMs, released }: LastWake): string {

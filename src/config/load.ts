@@ -3,6 +3,8 @@ import { dirname, resolve } from 'node:path';
 import { isMap, isNode, isPair, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
 import type { z } from 'zod';
 import { DaemonError, messageOf } from '../core/errors.js';
+import type { Prefix } from '../core/ports.js';
+import { readPrefixList } from './prefix-list.js';
 import { schema, type Configuration, type TunnelConfiguration } from './schema.js';
 
 export type { Configuration, TunnelConfiguration };
@@ -16,13 +18,23 @@ type CommandSettings = NonNullable<TunnelConfiguration['command']>;
 export type LinkSettings = ({ readonly kind: 'openvpn' } & StartedSettings) | ({ readonly kind: 'attach' } & ManagedSettings) | ({ readonly kind: 'command' } & CommandSettings);
 
 /** A tunnel of the configuration with nothing left to default. */
-export type TunnelSettings = Omit<TunnelConfiguration, 'openvpn' | 'command' | 'device' | 'queue'> & { readonly name: string; readonly device: string; readonly queue: number; readonly link: LinkSettings };
+export type TunnelSettings = Omit<TunnelConfiguration, 'openvpn' | 'command' | 'device' | 'queue' | 'protect' | 'exclude'> & {
+  readonly name: string;
+  readonly device: string;
+  readonly queue: number;
+  readonly link: LinkSettings;
+  /** Those of the files that the configuration names are among them. */
+  readonly protect: readonly Prefix[];
+  readonly exclude: readonly Prefix[];
+};
 
 export interface Settings extends Omit<Configuration, 'tunnels'> {
   readonly tunnels: readonly TunnelSettings[];
 }
 
 const FIRST_QUEUE = 7500;
+/** Files may clash in every line. */
+const TOLD = 5;
 
 /** Reads and checks a configuration file. Rejects with CONFIG_UNREADABLE or CONFIG_INVALID; the message names every problem with its line. */
 export async function loadConfiguration(file: string): Promise<Settings> {
@@ -43,9 +55,10 @@ export function parseConfiguration(text: string, file: string): Settings {
   if (problems.length > 0) throw invalid(file, problems);
   const result = schema.safeParse(document.toJS() ?? {});
   if (!result.success) throw invalid(file, result.error.issues.flatMap((issue) => problemsOf(issue, document, lines)));
-  const tunnels = Object.entries(result.data.tunnels).map(([name, tunnel], index) => settle(name, tunnel, index, dirname(file)));
-  const clashes = clashesOf(tunnels).map(({ path, message }) => ({ line: lineOf(path, document, lines), path: path.join('.'), message }));
-  if (clashes.length > 0) throw invalid(file, clashes);
+  const settled = Object.entries(result.data.tunnels).map(([name, tunnel], index) => settle(name, tunnel, index, dirname(file)));
+  const tunnels = settled.map(({ settings }) => settings);
+  const found = [...settled.flatMap(({ mistakes }) => mistakes), ...clashesOf(tunnels)].map(({ path, ...rest }) => ({ line: lineOf(path, document, lines), path: path.join('.'), ...rest }));
+  if (found.length > 0) throw invalid(file, found);
   return { ...result.data, tunnels };
 }
 
@@ -53,17 +66,30 @@ interface Problem {
   readonly line: number;
   readonly path: string;
   readonly message: string;
+  /** In another file, which this line of the configuration names. */
+  readonly place?: { readonly file: string; readonly line: number };
+}
+
+/** What only shows when all of a tunnel, or all tunnels, are known. */
+interface Mistake extends Omit<Problem, 'line' | 'path'> {
+  readonly path: readonly PropertyKey[];
 }
 
 function invalid(file: string, problems: readonly Problem[]): DaemonError {
   const sorted = [...problems].sort((a, b) => a.line - b.line);
-  const sentences = sorted.map(({ line, path, message }, index) => `${index === 0 ? '' : `\n${file}:${line}: `}${path === '' ? '' : `${path}: `}${message}`);
-  return new DaemonError('CONFIG_INVALID', sentences.join(''), { place: `${file}:${sorted[0]?.line ?? 1}` });
+  const placeOf = ({ line, place }: Problem): string => (place === undefined ? `${file}:${line}` : `${place.file}:${place.line}`);
+  const sentences = sorted.map((problem, index) => `${index === 0 ? '' : `\n${placeOf(problem)}: `}${problem.path === '' ? '' : `${problem.path}: `}${problem.message}`);
+  return new DaemonError('CONFIG_INVALID', sentences.join(''), { place: sorted[0] === undefined ? file : placeOf(sorted[0]) });
 }
 
-function settle(name: string, { openvpn, command, ...tunnel }: TunnelConfiguration, index: number, folder: string): TunnelSettings {
+function settle(name: string, { openvpn, command, ...tunnel }: TunnelConfiguration, index: number, folder: string): { readonly settings: TunnelSettings; readonly mistakes: readonly Mistake[] } {
   const credentials = tunnel.credentials && { credentials: credentialsOf(tunnel.credentials, folder) };
-  return { ...tunnel, ...credentials, name, device: tunnel.device ?? `ovpn-${name}`, queue: tunnel.queue ?? FIRST_QUEUE + index, link: linkOf(openvpn, command, folder) };
+  const protect = readPrefixList(tunnel.protect, folder);
+  const exclude = readPrefixList(tunnel.exclude, folder);
+  const mistakes = Object.entries({ protect, exclude }).flatMap(([key, { problems }]) => problems.map(({ index: element, ...problem }): Mistake => ({ path: ['tunnels', name, key, element], ...problem })));
+  const empty: Mistake[] = mistakes.length + protect.prefixes.length === 0 ? [{ path: ['tunnels', name, 'protect'], message: 'names no prefix: nothing would be protected' }] : [];
+  const settings = { ...tunnel, ...credentials, protect: protect.prefixes, exclude: exclude.prefixes, name, device: tunnel.device ?? `ovpn-${name}`, queue: tunnel.queue ?? FIRST_QUEUE + index, link: linkOf(openvpn, command, folder) };
+  return { settings, mistakes: [...mistakes, ...empty] };
 }
 
 /** Files that secrets come from, as absolute paths. */
@@ -80,20 +106,21 @@ function linkOf(openvpn: OpenvpnSettings | undefined, command: CommandSettings |
 }
 
 /** What each tunnel says well on its own, but not beside the others. */
-function clashesOf(tunnels: readonly TunnelSettings[]): { path: PropertyKey[]; message: string }[] {
+function clashesOf(tunnels: readonly TunnelSettings[]): Mistake[] {
+  const owners = new Map<Prefix, string>();
   return tunnels.flatMap((tunnel, index) => {
     const earlier = tunnels.slice(0, index);
     const at = (key: string): PropertyKey[] => ['tunnels', tunnel.name, key];
     const sameDevice = earlier.find(({ device }) => device === tunnel.device);
     const sameQueue = earlier.find(({ queue }) => queue === tunnel.queue);
-    const found: { path: PropertyKey[]; message: string }[] = [];
+    const found: Mistake[] = [];
     if (tunnel.device.length > 15) found.push({ path: ['tunnels', tunnel.name], message: `the device name "${tunnel.device}" is longer than 15 characters (name a shorter one with \`device\`)` });
     if (sameDevice) found.push({ path: at('device'), message: `"${tunnel.device}" is the device of tunnel ${sameDevice.name}, too` });
     if (sameQueue) found.push({ path: at('queue'), message: `${tunnel.queue} is the queue of tunnel ${sameQueue.name}, too` });
-    for (const prefix of tunnel.protect) {
-      const other = earlier.find(({ protect }) => protect.includes(prefix));
-      if (other) found.push({ path: at('protect'), message: `${prefix} is protected by tunnel ${other.name}, too` });
-    }
+    const shared = tunnel.protect.filter((prefix) => owners.has(prefix));
+    found.push(...shared.slice(0, TOLD).map((prefix) => ({ path: at('protect'), message: `${prefix} is protected by tunnel ${owners.get(prefix) ?? ''}, too` })));
+    if (shared.length > TOLD) found.push({ path: at('protect'), message: `${shared.length - TOLD} more prefixes are protected by other tunnels, too` });
+    for (const prefix of tunnel.protect) owners.set(prefix, tunnel.name);
     return found;
   });
 }

@@ -24,6 +24,10 @@ const prefix = z
   })
   .meta({ description: 'An IPv4 or IPv6 prefix, or an address alone', pattern: '^[0-9a-fA-F:.]+(/\\d{1,3})?$' });
 
+const prefixFile = z.strictObject({ file: z.string().min(1) }).describe('A file of prefixes, one a line; # begins a comment');
+
+const excluded = z.union([prefix, prefixFile], { error: 'is not a prefix (like 10.99.0.0/16 or fd00:99::/48) or {file}' });
+
 const device = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/, 'is not a device name (1 to 15 letters, digits, "_", "." or "-")')
@@ -95,8 +99,8 @@ const tunnel = z.strictObject({
   openvpn: z.union([started, managed], { error: 'needs `config` (we start it) or `management` (somebody else does)' }).optional(),
   credentials: credentials.optional().describe('What OpenVPN asks for'),
   command: command.optional(),
-  protect: z.array(prefix).min(1, 'names no prefix: nothing would be protected').describe('The prefixes that may be reached through this tunnel only'),
-  exclude: z.array(prefix).default([]).describe('Prefixes inside `protect` that are not protected'),
+  protect: z.array(z.union([prefix, prefixFile], { error: 'is not a prefix (like 10.99.0.0/16 or fd00:99::/48) or {file}' })).min(1, 'names no prefix: nothing would be protected').describe('The prefixes that may be reached through this tunnel only'),
+  exclude: z.array(excluded).default([]).describe('Prefixes inside `protect` that are not protected'),
   device: device.optional(),
   queue: z.int().min(0).max(65535).optional().describe('NFQUEUE number. Default: 7500 and up'),
   idle: idle.prefault('5m'),
