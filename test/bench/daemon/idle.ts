@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { devices } from '../../lab/addresses.js';
 import { Daemon } from '../../lab/daemon.js';
 import { contextSwitches } from '../../lab/judge.js';
-import { Lab } from '../../lab/lab.js';
+import { Lab, serviceAddress, servicePort } from '../../lab/lab.js';
 import { residentBytes } from '../nfqueue/machine.js';
 import { PlainOpenvpn } from './baseline.js';
 
@@ -21,7 +21,7 @@ export interface IdleFigures {
 }
 
 /** The daemon with a tunnel that nobody wants. */
-export async function measureIdle(standby: 'cold' | 'warm'): Promise<IdleFigures> {
+export async function measureIdle(standby: 'cold' | 'warm', windowS = WINDOW_S): Promise<IdleFigures> {
   const lab = await Lab.open();
   try {
     const daemon = await Daemon.start(lab, { tunnel: { standby } });
@@ -29,8 +29,8 @@ export async function measureIdle(standby: 'cold' | 'warm'): Promise<IdleFigures
     const openvpn = await daemon.openvpnPids();
     const switches = (): number => [daemon.pid, ...openvpn].reduce((sum, pid) => sum + contextSwitches(pid), 0);
     const before = { switches: switches(), bytes: underlayBytes(daemon.pid) };
-    await sleep(WINDOW_S * 1000);
-    const figures = { wakeupsPerMinute: (switches() - before.switches) * 60 / WINDOW_S, bytesPerDay: (underlayBytes(daemon.pid) - before.bytes) * DAY_S / WINDOW_S, residentMb: (await residentBytes(daemon.pid)) / 1e6 };
+    await sleep(windowS * 1000);
+    const figures = { wakeupsPerMinute: (switches() - before.switches) * 60 / windowS, bytesPerDay: (underlayBytes(daemon.pid) - before.bytes) * DAY_S / windowS, residentMb: (await residentBytes(daemon.pid)) / 1e6 };
     await daemon.stop();
     return figures;
   } finally {
@@ -39,17 +39,38 @@ export async function measureIdle(standby: 'cold' | 'warm'): Promise<IdleFigures
 }
 
 /** OpenVPN that is always up, with the usual `keepalive 10 60`, and nobody who uses it. */
-export async function measureAlwaysOn(): Promise<Pick<IdleFigures, 'bytesPerDay'>> {
+export async function measureAlwaysOn(windowS = WINDOW_S): Promise<Pick<IdleFigures, 'bytesPerDay'>> {
   const lab = await Lab.open({ server: { keepalive: [10, 60] } });
   try {
     const plain = await PlainOpenvpn.start(lab);
     await sleep(SETTLE_MS);
     const [pid = 0] = await lab.topology.router.pids();
     const before = underlayBytes(pid);
-    await sleep(WINDOW_S * 1000);
-    const bytesPerDay = (underlayBytes(pid) - before) * DAY_S / WINDOW_S;
+    await sleep(windowS * 1000);
+    const bytesPerDay = (underlayBytes(pid) - before) * DAY_S / windowS;
     await plain.stop();
     return { bytesPerDay };
+  } finally {
+    await lab.close();
+  }
+}
+
+/** One wake from idle to idle again: OpenVPN's handshake, one TCP connection, OpenVPN's goodbye. */
+export async function measureWakeBytes(): Promise<number> {
+  const lab = await Lab.open();
+  try {
+    const daemon = await Daemon.start(lab);
+    await sleep(SETTLE_MS);
+    const before = underlayBytes(daemon.pid);
+    const answer = await lab.probes.lan.connect(serviceAddress.ipv4, servicePort);
+    if (!answer.ok) throw new Error('the service did not answer');
+    await daemon.reaches('up');
+    await daemon.down();
+    await daemon.reaches('idle');
+    await sleep(SETTLE_MS);
+    const bytes = underlayBytes(daemon.pid) - before;
+    await daemon.stop();
+    return bytes;
   } finally {
     await lab.close();
   }
