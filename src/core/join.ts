@@ -93,7 +93,7 @@ function perform(effect: Effect, { name, queue, link, gate }: TunnelParts): Obse
     case 'release-local':
       return from(queue.releaseLocal()).pipe(ignoreElements());
     case 'gate':
-      return from(gate.set(name, effect.gate, () => { queue.poll(); })).pipe(ignoreElements());
+      return from(gate.set(name, effect.gate, (change) => { queue.carryOut(change); })).pipe(ignoreElements());
     case 'expect-gate':
       return at(() => { gate.expect(name, effect.gate); });
     case 'catch-first':

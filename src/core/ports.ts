@@ -41,6 +41,17 @@ export interface TrafficCounters {
   readonly in: number;
 }
 
+/** A change of netfilter's rules that one message to the kernel makes (linux/netfilter/nfnetlink.h). */
+export interface RuleChange {
+  readonly subsystem: number;
+  readonly command: number;
+  /** A string gets a NUL at its end. */
+  readonly attributes: readonly { readonly type: number; readonly value: string | Uint8Array }[];
+}
+
+/** Sends it; the change is made when the call returns. Throws what has the kernel's `errno`. */
+export type CarryOut = (change: RuleChange) => void;
+
 /**
  * The firewall and the routes of all tunnels. Every method resolves when the kernel has the change, rejects with a
  * DaemonError (FIREWALL_FAILED, ROUTE_FAILED, PROGRAM_MISSING, NOT_PERMITTED), and leaves nothing half applied.
@@ -52,11 +63,10 @@ export interface GatePort {
    */
   install(tunnels: readonly GateTunnel[], gateOf?: (tunnel: string) => Gate): Promise<void>;
   /**
-   * One atomic change of one tunnel's gate; the same gate again is allowed and does nothing. `settle` is called right
-   * before and right after the moment of the change: what has arrived in the queue gets its verdict then, before
-   * packets that pass directly can overtake it.
+   * One atomic change of one tunnel's gate; the same gate again is allowed and does nothing. A backend that needs but one
+   * message for it has it sent by `carryOut`, if there is one: whoever reads the queue knows a good moment.
    */
-  set(tunnel: string, gate: Gate, settle?: () => void): Promise<void>;
+  set(tunnel: string, gate: Gate, carryOut?: CarryOut): Promise<void>;
   /**
    * This gate will soon be set: what takes time is done ahead, so that the change takes no longer than a write. May be
    * called again, and for nothing.
@@ -99,8 +109,8 @@ export interface QueuePort {
   /** Resolves when what could be released was. */
   releaseLocal(): Promise<void>;
   answer(): void;
-  /** Takes in now what has arrived, without waiting for a turn of the event loop. */
-  poll(): void;
+  /** Sends it at a moment when nothing is in the queue: what passes directly from then on overtakes nothing. */
+  carryOut(change: RuleChange): void;
   stats(): QueueStats;
   close(): Promise<void>;
 }

@@ -100,13 +100,11 @@ export class FakeGate implements GatePort {
     });
   }
 
-  set(tunnel: string, gate: Gate, settle: () => void = () => undefined): Promise<void> {
+  set(tunnel: string, gate: Gate): Promise<void> {
     return this.#change(`${tunnel}: ${gate}`, () => {
       const state = this.#of(tunnel);
-      settle();
       state.gate = gate;
       if (gate === 'bypass') state.catchFirst = false;
-      settle();
     });
   }
 

@@ -1,4 +1,4 @@
-import type { Gate, TrafficCounters } from '../core/ports.js';
+import type { CarryOut, Gate, TrafficCounters } from '../core/ports.js';
 import type { Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import type { KeptAddress } from './routes.js';
@@ -24,8 +24,8 @@ export interface Firewall {
   intact(plan: Plan): Promise<boolean>;
   /** Whether the kernel tells when rules of this firewall are taken away. */
   hasEvents(): Promise<boolean>;
-  /** One atomic change; made when the call returns, if it returns no promise. */
-  switchGate(id: string, from: Gate, to: Gate): Promise<void> | void;
+  /** One atomic change, by `carryOut` where that serves. */
+  switchGate(id: string, from: Gate, to: Gate, carryOut?: CarryOut): Promise<void> | void;
   /** The same with everything done ahead that takes time, where that helps. */
   prepareSwitch?(id: string, from: Gate, to: Gate): PreparedSwitch;
   /** The gate that the kernel has. */

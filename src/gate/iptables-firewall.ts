@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Gate, TrafficCounters } from '../core/ports.js';
+import type { CarryOut, Gate, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
 import type { Firewall } from './firewall.js';
 import { parseGate, renderAddresses, renderSets, setsOf, setsStand, switchedSets } from './ipset.js';
@@ -79,8 +79,8 @@ export class IptablesFirewall implements Firewall {
     return (await this.#kernelInterface(this.#flavour)) === 'nft';
   }
 
-  switchGate(id: string, from: Gate, to: Gate): void {
-    this.#swap(...switchedSets(id, from, to));
+  switchGate(id: string, from: Gate, to: Gate, carryOut?: CarryOut): void {
+    this.#swap(...switchedSets(id, from, to), carryOut);
   }
 
   async readGate(id: string): Promise<Gate | undefined> {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Subject } from 'rxjs';
-import type { Addresses, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
+import type { Addresses, CarryOut, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
 import { DaemonError, messageOf } from '../core/errors.js';
 import type { Firewall, PreparedSwitch } from './firewall.js';
 import { planOf, type Plan } from './plan.js';
@@ -54,14 +54,14 @@ export class NetfilterGate implements GatePort {
     return this.#inTurn(() => this.#install(tunnels, gateOf));
   }
 
-  async set(tunnel: string, gate: Gate, settle: () => void = () => undefined): Promise<void> {
+  async set(tunnel: string, gate: Gate, carryOut?: CarryOut): Promise<void> {
     await this.#inTurn(async () => {
       const current = this.#of(tunnel);
       const firewall = await this.#parts.firewall();
       const from = current.gate ?? (await firewall.readGate(current.planned.id));
       if (from === undefined) throw new DaemonError('FIREWALL_FAILED', `the gate of ${tunnel} is in no known state`, { hint: 'has something else changed our sets? a restart installs them anew' });
       try {
-        await this.#switch(firewall, current, from, gate, settle);
+        await this.#switch(firewall, current, from, gate, carryOut);
       } finally {
         if (this.#watch?.listening === false) this.#checkSoon(0);
       }
@@ -178,14 +178,14 @@ export class NetfilterGate implements GatePort {
     return firewalls.reduce<() => Promise<readonly string[]>>((inner, firewall) => () => firewall.remove(inner), routes)();
   }
 
-  async #switch(firewall: Firewall, current: Current, from: Gate, gate: Gate, settle?: () => void): Promise<void> {
+  async #switch(firewall: Firewall, current: Current, from: Gate, gate: Gate, carryOut?: CarryOut): Promise<void> {
     const { planned, addresses } = current;
     const { routing } = this.#parts;
     current.gate = undefined;
     if (from !== gate) {
       if (gate === 'bypass') await this.#openRoutes(current);
       try {
-        await this.#change(firewall, current, from, gate, settle);
+        await this.#change(firewall, current, from, gate, carryOut);
       } catch (error) {
         if (gate === 'bypass') await routing.catching(planned, addresses, true).catch(() => undefined);
         throw error;
@@ -201,19 +201,12 @@ export class NetfilterGate implements GatePort {
   }
 
   /** By what was prepared for just this change, if it works; anything else that was prepared ends. */
-  async #change(firewall: Firewall, current: Current, from: Gate, to: Gate, settle: () => void = () => undefined): Promise<void> {
+  async #change(firewall: Firewall, current: Current, from: Gate, to: Gate, carryOut: CarryOut | undefined): Promise<void> {
     const { expected, planned } = current;
-    const around = async (change: () => Promise<void> | void): Promise<void> => {
-      settle();
-      const changed = change();
-      settle();
-      await changed;
-      settle();
-    };
     current.expected = undefined;
     if (expected?.from === from && expected.to === to) {
       try {
-        await around(() => expected.change.apply());
+        await expected.change.apply();
         return;
       } catch (error) {
         // it may have ended before its time; has it done its work?
@@ -222,7 +215,7 @@ export class NetfilterGate implements GatePort {
     } else {
       expected?.change.cancel();
     }
-    await around(() => firewall.switchGate(planned.id, from, to));
+    await firewall.switchGate(planned.id, from, to, carryOut);
   }
 
   /** Returns what is forgotten. */

@@ -2,7 +2,7 @@ import { NfQueue, type NfQueueError, type PacketBatch } from 'node-nfqueue';
 import { Subject } from 'rxjs';
 import { DaemonError, messageOf } from '../core/errors.js';
 import type { QueueEvent } from '../core/events.js';
-import type { ClockPort, LogPort, Marks, QueuePort, QueueStats } from '../core/ports.js';
+import type { ClockPort, LogPort, Marks, QueuePort, QueueStats, RuleChange } from '../core/ports.js';
 import { HeldPackets } from './held.js';
 import { describePacket } from './packet.js';
 
@@ -100,8 +100,9 @@ export class HoldQueue implements QueuePort {
     }
   }
 
-  poll(): void {
-    if (!this.#queue.closed) this.#queue.poll();
+  carryOut(change: RuleChange): void {
+    // Only what is accepted as it comes can be waited for; a closing gate must not wait for anything.
+    this.#queue.requestInPause(change, this.#mode === 'accept' ? {} : { withinUs: 0 });
   }
 
   stats(): QueueStats {

@@ -36,6 +36,8 @@ export interface Received {
   readonly missing: number;
   /** Packets that came after one with a higher number. */
   readonly outOfOrder: number;
+  /** The first and the last of those. */
+  readonly overtaken: readonly [number, number];
   readonly duplicates: number;
   /** From the first to the last packet. */
   readonly spanMs: number;

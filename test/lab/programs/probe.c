@@ -251,7 +251,7 @@ static int send_flow(const char *address, const char *port, uint32_t count, doub
 static int receive_flow(const char *port, uint32_t count, int quiet_ms)
 {
     int fd = bound(SOCK_DGRAM, port);
-    uint32_t received = 0, out_of_order = 0, duplicates = 0, next = 0;
+    uint32_t received = 0, out_of_order = 0, duplicates = 0, next = 0, overtaken_first = 0, overtaken_last = 0;
     uint8_t *seen = calloc(count, 1), packet[65536];
     struct numbered *head = (struct numbered *)packet;
     double first = 0, last = 0, longest = 0;
@@ -266,14 +266,17 @@ static int receive_flow(const char *port, uint32_t count, int quiet_ms)
         if (bytes < (ssize_t)sizeof *head || head->magic != htonl(MAGIC) || sequence >= count) continue;
         if (seen[sequence]) { duplicates++; continue; }
         seen[sequence] = 1;
-        if (sequence < next) out_of_order++;
+        if (sequence < next) {
+            if (!out_of_order++) overtaken_first = sequence;
+            overtaken_last = sequence;
+        }
         else next = sequence + 1;
         if (!received++) first = at;
         else if (at - last > longest) longest = at - last;
         last = at;
     }
-    printf("{\"received\":%u,\"missing\":%u,\"outOfOrder\":%u,\"duplicates\":%u,\"spanMs\":%.3f,\"longestGapMs\":%.3f}\n", received,
-           count - received, out_of_order, duplicates, last - first, longest);
+    printf("{\"received\":%u,\"missing\":%u,\"outOfOrder\":%u,\"overtaken\":[%u,%u],\"duplicates\":%u,\"spanMs\":%.3f,\"longestGapMs\":%.3f}\n", received,
+           count - received, out_of_order, overtaken_first, overtaken_last, duplicates, last - first, longest);
     free(seen);
     return 0;
 }

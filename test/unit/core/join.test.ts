@@ -32,7 +32,7 @@ function world(inputs: { queue$: Observable<QueueEvent>; link$: Observable<LinkE
     release: () => { note('release'); },
     releaseLocal: () => noted('release-local'),
     answer: () => { note('answer'); },
-    poll: () => { note('poll'); },
+    carryOut: ({ command }) => { note(`carry out ${command}`); },
     stats: () => ({ packets: 0, oldestMs: 0, held: 0, released: 0, dropped: 0, rejected: 0 }),
     close: () => Promise.resolve(),
   };
@@ -40,10 +40,10 @@ function world(inputs: { queue$: Observable<QueueEvent>; link$: Observable<LinkE
   const made: { world?: World } = {};
   const gate: GatePort = {
     install: () => Promise.resolve(),
-    set: (_, value, settle) => {
+    set: (_, value, carryOut) => {
       if (made.world?.gateFails) return Promise.reject(new Error('ipset: no'));
       const done = noted(`gate ${value}`);
-      if (value === 'open') settle?.();
+      if (value === 'open') carryOut?.({ subsystem: 6, command: 1, attributes: [] });
       return done;
     },
     expect: (_, value) => { note(`expect ${value}`); },
@@ -112,7 +112,7 @@ describe('with a gate that takes its time', () => {
     expect(calls).toEqual(['dial', 'expect open', 'catch-first off', 'release']);
     queue$.next({ type: 'released', packets: 1 });
     await ticks();
-    expect(calls.slice(4)).toEqual(['gate open', 'poll']);
+    expect(calls.slice(4)).toEqual(['gate open', 'carry out 1']);
     expect(at()).toBe('up');
   });
 

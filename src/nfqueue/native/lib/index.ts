@@ -8,7 +8,7 @@ export type { Flushed, KernelStats, Overflow, QueueStats } from './ledger.js';
 export type { CopyMode, OpenOptions, QueueFlags } from './options.js';
 export type { HookName, PacketSnapshot, PacketView, Vlan } from './packet.js';
 export { NfQueue } from './queue.js';
-export type { CloseOptions, NfQueueEvents } from './queue.js';
+export type { CloseOptions, NfQueueEvents, PauseOptions } from './queue.js';
 export type { ReleaseOptions, ReleaseResult } from './release.js';
 export { netfilterRequest } from './request.js';
 export type { NetfilterAttribute, NetfilterRequest } from './request.js';

@@ -31,8 +31,6 @@ export interface NativeBinding {
   open(settings: Float64Array, dispatch: Dispatch, records: Uint32Array, replies: Uint32Array): NativeQueue | NativeFailure;
   /** Begins to read; before, the event loop does not know of the queue. */
   start(queue: NativeQueue): void;
-  /** Reads and dispatches now what the event loop would read next; says how many packets that were. Not inside of a dispatch. */
-  poll(queue: NativeQueue): number;
   close(queue: NativeQueue): void;
   ref(queue: NativeQueue, on: 0 | 1): void;
   verdict(queue: NativeQueue, id: number, code: number, mark: number, payload?: Uint8Array): number;
@@ -49,8 +47,10 @@ export interface NativeBinding {
   deviceName(queue: NativeQueue, index: number): string | undefined;
   /** 1 and the words filled in; 0 if the kernel has no such queue; or a negative errno. */
   statistics(queue: NativeQueue, words: Uint32Array): number;
-  /** type: subsystem * 256 + command. */
+  /** type: subsystem * 256 + command. 1024 bytes of attributes at most. */
   request(netns: number, type: number, attributes: Uint8Array): undefined | NativeFailure;
+  /** Dispatches what it reads before and after. Not inside of a dispatch. */
+  requestInPause(queue: NativeQueue, netns: number, type: number, attributes: Uint8Array, quietUs: number, withinUs: number): undefined | NativeFailure;
   readNet(netns: number, name: string): string | NativeFailure;
 }
 

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { PacketBatch } from './batch.js';
-import { NfQueueError, systemError } from './errors.js';
+import { invalid, NfQueueError, systemError } from './errors.js';
 import { Ledger, type Findings, type Flushed, type Overflow, type QueueStats } from './ledger.js';
 import { native, type Dispatch, type NativeQueue } from './native.js';
 import { resolveOptions, type OpenOptions, type Settings } from './options.js';
@@ -9,7 +9,8 @@ import type { Frame } from './packet.js';
 import { RECORD_WORDS, REPLY_WORDS } from './records.js';
 import { paceOf, releasePaced, type Pace, type ReleaseOptions, type ReleaseResult } from './release.js';
 import { Replies } from './replies.js';
-import { checkId, NO_MARK, toIds, verdictCode, verdictMark, verdictPayload, type PacketVerdictOptions, type VerdictOptions } from './verdicts.js';
+import { sendRequest, type NetfilterRequest } from './request.js';
+import { checkId, isUint32, NO_MARK, toIds, verdictCode, verdictMark, verdictPayload, type PacketVerdictOptions, type VerdictOptions } from './verdicts.js';
 
 export interface NfQueueEvents {
   packets: [batch: PacketBatch];
@@ -20,6 +21,13 @@ export interface NfQueueEvents {
   /** Something is not as it was asked for, but the queue goes on. */
   warning: [warning: NfQueueError];
   close: [];
+}
+
+export interface PauseOptions {
+  /** Microseconds without a packet that make a pause. Default 100. */
+  readonly quietUs?: number | undefined;
+  /** Microseconds after which the request is sent anyway. Default 2000. */
+  readonly withinUs?: number | undefined;
 }
 
 export interface CloseOptions {
@@ -45,6 +53,7 @@ type Listener = (this: NfQueue, batch: PacketBatch) => unknown;
 export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposable {
   readonly num: number;
   readonly #queue: NativeQueue;
+  readonly #netns: number;
   readonly #frame: Frame;
   readonly #batch: PacketBatch;
   readonly #ledger: Ledger;
@@ -59,6 +68,7 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
     super();
     this.num = settings.num;
     this.#queue = queue;
+    this.#netns = settings.netns;
     this.#frame = { records, bytes: new Uint8Array(0), live: false, deviceName: (index) => this.#deviceName(index) };
     this.#batch = new PacketBatch(this.#frame);
     this.#ledger = new Ledger(queue);
@@ -142,13 +152,18 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
   }
 
   /**
-   * Reads what has arrived and delivers it before it returns, as the event loop would in its next turn (at most 8 bursts).
-   * For the moments when a packet must not wait for the loop: just before and after rules change. Returns how many packets
-   * were delivered; 0 inside a listener, whose batch has to be settled first.
+   * Changes netfilter's rules at a moment when no packet is in the queue: reads and delivers what arrives (the listener has
+   * to settle it) until nothing has come for `quietUs`, sends the request, and reads again what came just then. So packets
+   * that pass directly from then on don't overtake others of their flow. Blocks the event loop until then.
+   *
+   * @throws NfQueueError as `netfilterRequest` does; ERR_INVALID_ARGUMENT inside a listener, whose batch comes first
    */
-  poll(): number {
+  requestInPause(request: NetfilterRequest, { quietUs = 100, withinUs = 2000 }: PauseOptions = {}): void {
     const queue = this.#open();
-    return this.#frame.live ? 0 : native.poll(queue);
+    if (this.#frame.live) throw invalid('a request from inside a listener of packets: its batch has to be settled first');
+    for (const time of [quietUs, withinUs]) if (!isUint32(time)) throw invalid(`${String(time)} is not a number of microseconds`);
+    const { netns = this.#netns, ...rest } = request;
+    sendRequest({ netns, ...rest }, (...words) => native.requestInPause(queue, ...words, quietUs, withinUs));
   }
 
   /** Own counters and the kernel's; tells of a flush or an overflow that it finds. */

@@ -1,5 +1,5 @@
 import { invalid, systemError } from './errors.js';
-import { native } from './native.js';
+import { native, type NativeFailure } from './native.js';
 
 /** One message to a subsystem of netfilter (linux/netfilter/nfnetlink.h). */
 export interface NetfilterRequest {
@@ -22,15 +22,20 @@ const HEADER = 4;
 const MAX_BYTES = 1024;
 
 /**
- * Sends a request and returns when the kernel has carried it out: without a process, and without a turn of the event loop,
- * so that nothing comes between it and what is done before and after (`NfQueue.poll`).
+ * Sends a request and returns when the kernel has carried it out: without a process, and without a turn of the event loop.
+ * With `NfQueue.requestInPause` no packet is in the queue just then.
  *
  * @throws NfQueueError with the kernel's errno (subsystems have some of their own, from 4096 on), EPERM without
  * CAP_NET_ADMIN, ERR_INVALID_ARGUMENT
  */
-export function netfilterRequest({ subsystem, command, attributes, netns = -1 }: NetfilterRequest): void {
+export function netfilterRequest(request: NetfilterRequest): void {
+  sendRequest(request, (...words) => native.request(...words));
+}
+
+/** Has a request sent by one of the addon's functions. */
+export function sendRequest({ subsystem, command, attributes, netns = -1 }: NetfilterRequest, send: (netns: number, type: number, attributes: Uint8Array) => NativeFailure | undefined): void {
   for (const number of [subsystem, command]) if (!Number.isInteger(number) || number < 0 || number > 255) throw invalid(`${number} is no number of a subsystem or command`);
-  const failure = native.request(netns, subsystem * 256 + command, encode(attributes));
+  const failure = send(netns, subsystem * 256 + command, encode(attributes));
   if (failure === undefined) return;
   const hint = failure.errno === 1 ? { hint: 'the process needs CAP_NET_ADMIN in that network namespace' } : {};
   throw systemError(failure.errno, failure.syscall, `command ${command} of netfilter's subsystem ${subsystem}`, hint);

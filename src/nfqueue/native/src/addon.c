@@ -116,13 +116,6 @@ static napi_value start_queue(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-/* poll(queue): packets that were read and told */
-static napi_value poll_queue(napi_env env, napi_callback_info info) {
-  struct call call;
-  if (!read_queue_call(env, info, &call)) return NULL;
-  return number(env, nfq_reader_poll(call.queue));
-}
-
 static napi_value ref_queue(napi_env env, napi_callback_info info) {
   struct call call;
   if (!read_queue_call(env, info, &call)) return NULL;
@@ -270,15 +263,33 @@ static napi_value read_net(napi_env env, napi_callback_info info) {
   return result;
 }
 
+/* Arguments i to i+2: netns, type, attributes. */
+static struct nfq_request get_request(const struct call *call, int i) {
+  struct nfq_request request = {.netns = (int)get_double(call, i), .type = (uint16_t)get_u32(call, i + 1), .fd = -1};
+  request.attributes = get_words(call, i + 2, &request.length);
+  return request;
+}
+
 /* request(netns, type, attributes: Uint8Array): nothing, or {errno, syscall} */
 static napi_value request(napi_env env, napi_callback_info info) {
   struct call call;
   if (!read_call(env, info, &call)) return NULL;
-  struct nfq_request request = {.netns = (int)get_double(&call, 0), .type = (uint16_t)get_u32(&call, 1)};
-  request.attributes = get_words(&call, 2, &request.length);
-  struct nfq_failure failure = {.call = "netfilter request", .error = EMSGSIZE};
-  if (request.length > NFQ_REQUEST_MAX || nfq_request(&request, &failure) < 0) return failed(env, &failure);
-  return NULL;
+  struct nfq_request request = get_request(&call, 0);
+  struct nfq_failure failure;
+  if (nfq_request_open(&request, &failure) < 0) return failed(env, &failure);
+  int status = nfq_request_send(&request, &failure);
+  nfq_request_close(&request);
+  return status < 0 ? failed(env, &failure) : NULL;
+}
+
+/* requestInPause(queue, netns, type, attributes: Uint8Array, quietUs, withinUs): nothing, or {errno, syscall} */
+static napi_value request_in_pause(napi_env env, napi_callback_info info) {
+  struct call call;
+  if (!read_queue_call(env, info, &call)) return NULL;
+  struct nfq_request request = get_request(&call, 1);
+  const struct nfq_pause pause = {.quiet_us = get_u32(&call, 4), .within_us = get_u32(&call, 5)};
+  struct nfq_failure failure;
+  return nfq_reader_request(call.queue, &request, &pause, &failure) < 0 ? failed(env, &failure) : NULL;
 }
 
 NAPI_MODULE_INIT() {
@@ -287,7 +298,7 @@ NAPI_MODULE_INIT() {
     napi_callback callback;
   } functions[] = {
       {"open", open_queue},          {"close", close_queue},     {"ref", ref_queue},
-      {"start", start_queue},        {"poll", poll_queue},       {"request", request},
+      {"start", start_queue},        {"request", request},      {"requestInPause", request_in_pause},
       {"verdict", verdict},          {"verdictUpTo", verdict_up_to}, {"verdicts", verdicts},
       {"verdictAll", verdict_all},   {"chunkEnd", chunk_end},    {"heldCount", held_count_of},
       {"heldIds", held_ids_of},      {"forget", forget},         {"sequence", sequence},

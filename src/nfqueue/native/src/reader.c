@@ -179,8 +179,24 @@ void nfq_reader_start(struct nfq_queue *queue) {
   uv_poll_start(&queue->poll, UV_READABLE, on_readable);
 }
 
-uint32_t nfq_reader_poll(struct nfq_queue *queue) {
+/* Reads, and lets JavaScript settle what it reads, until nothing has come for a while or time is up. */
+static void await_quiet(struct nfq_queue *queue, const struct nfq_pause *pause) {
+  const uint64_t start = uv_hrtime();
+  uint64_t now = start, last = start;
+  while (!queue->closed && !queue->failed && now - last < pause->quiet_us * 1000ull && now - start < pause->within_us * 1000ull) {
+    uint32_t packets = 0;
+    read_turn(queue, &packets);
+    now = uv_hrtime();
+    if (packets > 0) last = now;
+  }
+}
+
+int nfq_reader_request(struct nfq_queue *queue, struct nfq_request *request, const struct nfq_pause *pause, struct nfq_failure *failure) {
   uint32_t packets = 0;
+  if (nfq_request_open(request, failure) < 0) return -1;
+  if (queue->started) await_quiet(queue, pause);
+  int status = nfq_request_send(request, failure);
   if (queue->started && !queue->closed && !queue->failed) read_turn(queue, &packets);
-  return packets;
+  nfq_request_close(request);
+  return status;
 }

@@ -196,23 +196,24 @@ static int open_bare(struct errand *errand) {
   return 0;
 }
 
-int nfq_request(const struct nfq_request *request, struct nfq_failure *failure) {
-  int fd = -1;
-  struct errand errand = {.netns = request->netns, .run = open_bare, .result = &fd, .failure = failure};
-  if (run_in_namespace(&errand) < 0) return -1;
+int nfq_request_open(struct nfq_request *request, struct nfq_failure *failure) {
+  struct errand errand = {.netns = request->netns, .run = open_bare, .result = &request->fd, .failure = failure};
+  return run_in_namespace(&errand);
+}
+
+int nfq_request_send(const struct nfq_request *request, struct nfq_failure *failure) {
   uint8_t space[NFQ_REQUEST_MAX + 64];
   struct message message;
   message_init(&message, space, sizeof space, 0, 0);
   message_begin(&message, request->type, WIRE_F_REQUEST | WIRE_F_ACK);
   message_append(&message, request->attributes, request->length);
   message_end(&message);
-  int status = 0;
-  if (message_send(&message, fd) < 0) {
-    status = fail(failure, "sendmsg", errno);
-  } else {
-    int error = await_reply(fd, message.sequence);
-    if (error) status = fail(failure, "netfilter request", error);
-  }
-  close(fd);
-  return status;
+  if (message_send(&message, request->fd) < 0) return fail(failure, "sendmsg", errno);
+  int error = await_reply(request->fd, message.sequence);
+  return error ? fail(failure, "netfilter request", error) : 0;
+}
+
+void nfq_request_close(struct nfq_request *request) {
+  close(request->fd);
+  request->fd = -1;
 }

@@ -38,16 +38,22 @@ void nfq_socket_close(struct nfq_socket *socket);
 
 enum { NFQ_REQUEST_MAX = 1024 }; /* bytes of attributes */
 
-/* One message to a subsystem of netfilter. */
+/* One message to a subsystem of netfilter, by a socket of its own. */
 struct nfq_request {
   uint16_t type; /* subsystem << 8 | command */
   int netns;     /* descriptor of a network namespace, or -1 for this thread's */
   const void *attributes;
   size_t length; /* bytes, NFQ_REQUEST_MAX at most */
+  int fd;
 };
 
-/* Sends a request by a socket of its own and waits for the kernel's answer: 0, or -1 with `failure` filled in. */
-int nfq_request(const struct nfq_request *request, struct nfq_failure *failure);
+/* Opens the socket. 0, or -1 with `failure` filled in. */
+int nfq_request_open(struct nfq_request *request, struct nfq_failure *failure);
+
+/* Sends the message and waits for the kernel's answer, which comes when all is done. 0, or -1 with `failure` filled in. */
+int nfq_request_send(const struct nfq_request *request, struct nfq_failure *failure);
+
+void nfq_request_close(struct nfq_request *request);
 
 /*
  * Opens /proc/thread-self/net/<name> as seen in a network namespace (-1: this thread's).
