@@ -28,7 +28,7 @@ export function logStep({ tunnel, event, before, after }: Step, log: LogPort): v
       break;
     case 'backoff':
     case 'locked':
-      log.warn({ event: `tunnel.${after.state.at}`, tunnel, from, code: after.lastFailure?.code, detail: after.lastFailure?.detail }, `${tunnel}: ${after.lastFailure?.detail ?? ''}; packets are refused`);
+      log.warn({ event: after.state.at === 'locked' ? 'tunnel.locked' : 'tunnel.backoff', tunnel, from, code: after.lastFailure?.code, detail: after.lastFailure?.detail }, `${tunnel}: ${after.lastFailure?.detail ?? ''}; packets are refused`);
       break;
   }
 }
