@@ -9,5 +9,6 @@ fi
 mapfile -t scripts < <(git grep -lE --untracked '^#! ?/(usr/bin/env |bin/)(ba)?sh( -[a-z]+)?$')
 # OpenWrt's own first line: an sh that has run /etc/rc.common, which reads the variables.
 mapfile -t openwrt < <(git grep -l --untracked '^#!/bin/sh /etc/rc.common$')
-shellcheck "${scripts[@]}"
+# with what they source
+shellcheck -x "${scripts[@]}"
 shellcheck --shell=dash --exclude=SC2034 "${openwrt[@]}"

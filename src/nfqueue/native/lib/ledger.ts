@@ -76,6 +76,8 @@ export class Ledger {
   #missing = 0;
   #toldQueueDropped = 0;
   #toldUserDropped = 0;
+  /** Counted since the queue was opened: see QueueStats. */
+  readonly count = { packets: 0, bursts: 0, verdicts: 0, unknown: 0, gone: 0, overflows: 0, malformed: 0, listenerErrors: 0 };
   flushed = 0;
 
   constructor(queue: NativeQueue) {

@@ -1,27 +1,17 @@
 import { EventEmitter } from 'node:events';
-import { PacketBatch } from './batch.js';
 import { invalid, NfQueueError, systemError } from './errors.js';
-import { Ledger, type Findings, type Flushed, type Overflow, type QueueStats } from './ledger.js';
+import type { NfQueueEvents } from './events.js';
+import { Ledger, type QueueStats } from './ledger.js';
 import { native, type Dispatch, type NativeQueue } from './native.js';
 import { resolveOptions, type OpenOptions, type Settings } from './options.js';
 import { explainOpenFailure } from './owner.js';
-import type { Frame } from './packet.js';
+import { Reading } from './reading.js';
 import { RECORD_WORDS, REPLY_WORDS } from './records.js';
 import { paceOf, releasePaced, type Pace, type ReleaseOptions, type ReleaseResult } from './release.js';
 import { Replies } from './replies.js';
 import { sendRequest, type NetfilterRequest } from './request.js';
+import { Teller } from './teller.js';
 import { checkId, isUint32, NO_MARK, toIds, verdictCode, verdictMark, verdictPayload, type PacketVerdictOptions, type VerdictOptions } from './verdicts.js';
-
-export interface NfQueueEvents {
-  packets: [batch: PacketBatch];
-  overflow: [overflow: Overflow];
-  flushed: [flushed: Flushed];
-  /** The queue is of no use any more, or a listener threw (ERR_LISTENER). */
-  error: [error: NfQueueError];
-  /** Something is not as it was asked for, but the queue goes on. */
-  warning: [warning: NfQueueError];
-  close: [];
-}
 
 export interface PauseOptions {
   /** Microseconds without a packet that make a pause. Default 100. */
@@ -37,12 +27,6 @@ export interface CloseOptions {
 
 const ASK_ACK = 1;
 const ALLOW_BATCH = 2;
-const OVERFLOWED = 1;
-const FAILED = 2;
-/** How long a flush or a full queue stays unnoticed at most, while packets are held and nothing happens. */
-const WATCH_MS = 1000;
-
-type Listener = (this: NfQueue, batch: PacketBatch) => unknown;
 
 /**
  * An NFQUEUE of the kernel: `NfQueue.open()`, listen to `packets`, give verdicts. A packet without a verdict is held, in
@@ -54,14 +38,10 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
   readonly num: number;
   readonly #queue: NativeQueue;
   readonly #netns: number;
-  readonly #frame: Frame;
-  readonly #batch: PacketBatch;
   readonly #ledger: Ledger;
   readonly #replies: Replies;
-  readonly #names = new Map<number, string | undefined>();
-  readonly #count = { packets: 0, bursts: 0, verdicts: 0, unknown: 0, gone: 0, overflows: 0, malformed: 0, listenerErrors: 0 };
-  #buffer: ArrayBuffer | undefined;
-  #watch: NodeJS.Timeout | undefined;
+  readonly #teller: Teller;
+  readonly #reading: Reading;
   #closed = false;
 
   private constructor(settings: Settings, queue: NativeQueue, records: Uint32Array, replies: Uint32Array) {
@@ -69,10 +49,10 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
     this.num = settings.num;
     this.#queue = queue;
     this.#netns = settings.netns;
-    this.#frame = { records, bytes: new Uint8Array(0), live: false, deviceName: (index) => this.#deviceName(index) };
-    this.#batch = new PacketBatch(this.#frame);
     this.#ledger = new Ledger(queue);
     this.#replies = new Replies(replies);
+    this.#teller = new Teller(this, this.#ledger);
+    this.#reading = new Reading({ num: settings.num, queue, records, ledger: this.#ledger, replies: this.#replies, teller: this.#teller });
     // the event map names what the queue itself tells
     (this as EventEmitter).on('newListener', (event: string | symbol) => {
       if (event === 'packets') this.#start();
@@ -91,7 +71,7 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
     const replies = new Uint32Array(slots * REPLY_WORDS);
     const opened: { queue?: NfQueue } = {};
     const dispatch: Dispatch = (...burst) => {
-      if (opened.queue !== undefined) opened.queue.#dispatch(...burst);
+      if (opened.queue !== undefined) opened.queue.#reading.dispatch(...burst);
     };
     const words = Float64Array.of(num, copyRange, maxLength, receiveBuffer, flagBits, netns, slots, slotSize, coalesceUs);
     const result = native.open(words, dispatch, records, replies);
@@ -160,7 +140,7 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
    */
   requestInPause(request: NetfilterRequest, { quietUs = 100, withinUs = 2000 }: PauseOptions = {}): void {
     const queue = this.#open();
-    if (this.#frame.live) throw invalid('a request from inside a listener of packets: its batch has to be settled first');
+    if (this.#reading.live) throw invalid('a request from inside a listener of packets: its batch has to be settled first');
     for (const time of [quietUs, withinUs]) if (!isUint32(time)) throw invalid(`${String(time)} is not a number of microseconds`);
     const { netns = this.#netns, ...rest } = request;
     sendRequest({ netns, ...rest }, (...words) => native.requestInPause(queue, ...words, quietUs, withinUs));
@@ -169,8 +149,8 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
   /** Own counters and the kernel's; tells of a flush or an overflow that it finds. */
   stats(): QueueStats {
     const kernel = this.#closed ? undefined : this.#ledger.kernel();
-    if (kernel !== undefined) this.#tellLater(this.#ledger.compare(kernel));
-    return { ...this.#count, held: this.held, flushed: this.#ledger.flushed, receiveBuffer: this.#queue.receiveBuffer, kernel };
+    if (kernel !== undefined) this.#teller.findingsLater(this.#ledger.compare(kernel));
+    return { ...this.#ledger.count, held: this.held, flushed: this.#ledger.flushed, receiveBuffer: this.#queue.receiveBuffer, kernel };
   }
 
   /** Lets the process live as long as the queue is open (the default). */
@@ -190,7 +170,7 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
     if (this.#closed) return;
     if (held === 'accept') this.#acceptAll();
     this.#closed = true;
-    clearTimeout(this.#watch);
+    this.#reading.end();
     native.close(this.#queue);
     this.#replies.giveUp();
     // the loop lets go of the descriptor's handle in its next turn
@@ -224,8 +204,8 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
   /** Counts what the addon says of verdicts; throws if the kernel did not take them. */
   #settled(result: number, asked: number): number {
     if (result < 0) throw systemError(-result, 'sendmsg', 'verdict not sent');
-    this.#count.verdicts += result;
-    if (result < asked) this.#count.unknown += asked - result;
+    this.#ledger.count.verdicts += result;
+    if (result < asked) this.#ledger.count.unknown += asked - result;
     return result;
   }
 
@@ -236,7 +216,7 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
 
   async #settleChunk(ids: Uint32Array, code: number, mark: number): Promise<number> {
     const queue = this.#open();
-    this.#tellLater(this.#ledger.compare());
+    this.#teller.findingsLater(this.#ledger.compare());
     const before = native.sequence(queue);
     const settled = this.#settled(native.verdicts(queue, ids, this.#batching() | ASK_ACK, code, mark), ids.length);
     if (settled === 0) return 0;
@@ -247,117 +227,6 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
     return first === last && refused > 0 ? 0 : settled - refused;
   }
 
-  #dispatch(packets: number, replies: number, flags: number, malformed: number, errno: number, buffer: ArrayBuffer): void {
-    if (buffer !== this.#buffer) {
-      this.#buffer = buffer;
-      this.#frame.bytes = new Uint8Array(buffer);
-    }
-    if (replies > 0) this.#takeReplies(replies);
-    if (packets > 0) this.#deliver(packets);
-    if (malformed > 0) this.#takeMalformed(malformed);
-    if ((flags & OVERFLOWED) !== 0) this.#overflowed();
-    if (errno !== 0) this.#takeErrno(errno, (flags & FAILED) !== 0);
-  }
-
-  #deliver(count: number): void {
-    this.#count.packets += count;
-    this.#count.bursts++;
-    if (this.#names.size > 0) this.#names.clear();
-    this.#frame.live = true;
-    try {
-      for (const listener of this.rawListeners('packets')) {
-        this.#batch.fill(count);
-        // a listener that threw gets those packets that it had not come to
-        while (!this.#call(listener) && this.#batch.skipTaken());
-      }
-    } finally {
-      this.#frame.live = false;
-    }
-    if (!this.#closed && this.#ledger.held > 0) this.#keepWatch();
-  }
-
-  /** False if the listener threw. */
-  #call(listener: Listener): boolean {
-    try {
-      const result = listener.call(this, this.#batch);
-      if (result instanceof Promise) result.catch((error: unknown) => { this.#listenerThrew('packets', error); });
-      return true;
-    } catch (error) {
-      this.#listenerThrew('packets', error);
-      return false;
-    }
-  }
-
-  #listenerThrew(event: string, cause: unknown): void {
-    this.#count.listenerErrors++;
-    const message = cause instanceof Error ? cause.message : String(cause);
-    const error = new NfQueueError('ERR_LISTENER', `a listener of '${event}' threw: ${message}`, { cause, hint: 'packets that it did not settle are still held' });
-    if (this.listenerCount('error') > 0) this.emit('error', error);
-    else process.emitWarning(error);
-  }
-
-  #takeReplies(count: number): void {
-    const { gone, errors } = this.#replies.take(count);
-    this.#count.gone += gone;
-    const flushed = gone > 0 ? this.#ledger.refused(gone) : undefined;
-    this.#tell({ flushed, overflow: undefined });
-    for (const error of errors) this.#warn(error);
-  }
-
-  #takeMalformed(count: number): void {
-    this.#count.malformed += count;
-    this.#warn(new NfQueueError('ERR_MALFORMED', `${count} messages of the kernel could not be read`));
-  }
-
-  #overflowed(): void {
-    this.#count.overflows++;
-    this.#replies.giveUp();
-    if (this.#closed) return;
-    const { overflow, flushed } = this.#ledger.compare();
-    this.#tell({ overflow: overflow ?? { userDropped: 0, queueDropped: 0 }, flushed });
-  }
-
-  #takeErrno(errno: number, fatal: boolean): void {
-    const error = systemError(errno, fatal ? 'recvmmsg' : 'malloc', `queue ${this.num}`);
-    if (fatal) {
-      this.#replies.fail(error);
-      this.emit('error', error);
-    } else {
-      this.#warn(error);
-    }
-  }
-
-  #keepWatch(): void {
-    if (this.#watch !== undefined) return;
-    this.#watch = setTimeout(() => {
-      this.#watch = undefined;
-      this.#tell(this.#ledger.compare());
-      if (!this.#closed && this.#ledger.held > 0) this.#keepWatch();
-    }, WATCH_MS).unref();
-  }
-
-  #tellLater(findings: Findings): void {
-    if (findings.overflow !== undefined || findings.flushed !== undefined) queueMicrotask(() => { this.#tell(findings); });
-  }
-
-  #tell({ overflow, flushed }: Findings): void {
-    if (overflow !== undefined) this.#guarded('overflow', () => this.emit('overflow', overflow));
-    if (flushed !== undefined) this.#guarded('flushed', () => this.emit('flushed', flushed));
-  }
-
-  #guarded(event: string, emit: () => void): void {
-    try {
-      emit();
-    } catch (error) {
-      this.#listenerThrew(event, error);
-    }
-  }
-
-  #warn(warning: NfQueueError): void {
-    if (this.listenerCount('warning') === 0) process.emitWarning(warning);
-    else this.#guarded('warning', () => this.emit('warning', warning));
-  }
-
   #warnOfBuffer({ receiveBuffer }: Settings): void {
     const granted = this.#queue.receiveBuffer;
     const warning = new NfQueueError('EPERM', `receive buffer of ${granted} bytes instead of ${receiveBuffer}`, {
@@ -365,13 +234,7 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
       syscall: 'setsockopt(SO_RCVBUFFORCE)',
       hint: 'raise net.core.rmem_max, or give the process CAP_NET_ADMIN outside of any user namespace',
     });
-    setImmediate(() => { this.#warn(warning); });
-  }
-
-  #deviceName(index: number): string | undefined {
-    if (this.#closed) return undefined;
-    if (!this.#names.has(index)) this.#names.set(index, native.deviceName(this.#queue, index));
-    return this.#names.get(index);
+    setImmediate(() => { this.#teller.warning(warning); });
   }
 }
 

@@ -41,12 +41,6 @@ static void close_handle(struct nfq_queue *queue) {
   if (has_tick) uv_close((uv_handle_t *)&queue->tick, on_closed);
 }
 
-static void on_environment_end(napi_async_cleanup_hook_handle handle, void *data) {
-  (void)handle;
-  struct nfq_queue *queue = data;
-  if (!queue->closed) close_handle(queue);
-}
-
 void nfq_queue_close(struct nfq_queue *queue) {
   if (queue->closed) return;
   close_handle(queue);
@@ -58,6 +52,12 @@ void nfq_queue_close(struct nfq_queue *queue) {
   }
   if (queue->context) napi_async_destroy(queue->env, queue->context);
   queue->context = NULL;
+}
+
+/* The environment's own references would go with it, but not the memory of ours. */
+static void on_environment_end(napi_async_cleanup_hook_handle handle, void *data) {
+  (void)handle;
+  nfq_queue_close(data);
 }
 
 static bool keep(struct nfq_queue *queue, napi_value self, napi_value dispatch, napi_value records, napi_value replies) {
