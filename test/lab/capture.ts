@@ -7,7 +7,7 @@ import { sleep, until } from './wait.js';
 export interface Captured {
   /** One line a packet, as tcpdump prints it. */
   readonly packets: readonly string[];
-  /** Bytes of the frames, link header included. */
+  /** Bytes of the frames, link header included; not known of the device `any`. */
   readonly bytes: number;
 }
 
@@ -33,7 +33,7 @@ export class Capture {
   async seen(): Promise<Captured> {
     await this.#settle();
     const packets = this.#program.stdout.split('\n').filter(Boolean);
-    return { packets, bytes: packets.reduce((sum, line) => sum + frameBytes(line), 0) };
+    return { packets, get bytes() { return packets.reduce((sum, line) => sum + frameBytes(line), 0); } };
   }
 
   /** The last look, and the end. */

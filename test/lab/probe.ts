@@ -1,9 +1,5 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
-import { join } from 'node:path';
-import { execa } from 'execa';
+import { compiled } from './compiled.js';
 import type { Netns } from './netns.js';
-import { checkout, programPath } from './paths.js';
 import { Program } from './program.js';
 
 /** One request and its answer. Times in ms from the first packet. */
@@ -67,8 +63,7 @@ export class Probe {
   }
 
   static async in(netns: Netns): Promise<Probe> {
-    compiled ??= compile();
-    return new Probe(await compiled, netns);
+    return new Probe(await compiled('probe'), netns);
   }
 
   /** The program's path. */
@@ -121,19 +116,3 @@ export class Probe {
 }
 
 const receiveLimitMs = 20_000;
-
-let compiled: Promise<string> | undefined;
-
-/** Compiles once per version of the source, into build/ of the checkout. */
-async function compile(): Promise<string> {
-  const source = programPath('probe.c');
-  const version = createHash('sha256').update(readFileSync(source)).digest('hex').slice(0, 12);
-  const folder = join(checkout, 'build');
-  const binary = join(folder, `probe-${version}`);
-  if (existsSync(binary)) return binary;
-  mkdirSync(folder, { recursive: true });
-  const unfinished = `${binary}.${randomBytes(3).toString('hex')}`;
-  await execa('cc', ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-o', unfinished, source]);
-  renameSync(unfinished, binary);
-  return binary;
-}
