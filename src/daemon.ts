@@ -9,12 +9,14 @@ import { DaemonError } from './core/errors.js';
 import type { Step } from './core/join.js';
 import type { GatePort, LogPort, Marks } from './core/ports.js';
 import { isOpening } from './core/state.js';
+import { withoutEstablished } from './established.js';
 import { createGate } from './gate/gate.js';
 import { createHandlers } from './handlers.js';
 import { systemClock } from './host/clock.js';
+import { Conntrack } from './host/conntrack.js';
 import { StateFile } from './host/state-file.js';
 import { Urgency } from './host/urgency.js';
-import { logStep } from './log-step.js';
+import { logGate, logStep } from './log-step.js';
 import { tunnelStatus } from './status.js';
 import { watchSurroundings } from './surroundings.js';
 import { TunnelSet } from './tunnel-set.js';
@@ -79,25 +81,26 @@ export function removeEverything(): Promise<readonly string[]> {
 
 async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['load'], undo: Undo): Promise<Daemon> {
   const marks = marksOf(settings.mark);
-  const gate = createGate({ backend: settings.gate, marks, warn: (event, message) => { log.warn({ event }, message); } });
+  const gate = withoutEstablished(createGate({ backend: settings.gate, marks, watch: true, warn: (event, message) => { log.warn({ event }, message); } }), new Conntrack(), log);
   // In this order: what another daemon has is seen before anything is touched, and the guard is removed last.
   const control = await ControlServer.listen(settings.control.socket);
   undo.push(() => control.close());
   const stateFile = await StateFile.open(settings.stateFile);
   const folder = await privateFolder(settings.control.socket);
   undo.push(() => rm(folder, { recursive: true, force: true }));
-  const tunnels = new TunnelSet({ marks, folder, log, clock: systemClock }, gate);
+  const tunnels = new TunnelSet({ marks, folder, log, clock: systemClock, routes: (tunnel) => gate.routes(tunnel) }, gate);
   undo.push(() => tunnels.unbind());
   await tunnels.prepare(settings.tunnels);
   const handlers: Handlers = {
-    ...createHandlers(tunnels, stateFile),
+    ...createHandlers(tunnels, stateFile, gate),
     reload: async () => {
       if (!load) throw new DaemonError('CONTROL_REFUSED', 'this daemon was given its settings, not a file to read them from');
-      const reloaded = await tunnels.reload(sameBut(settings, await load()).tunnels);
+      const reloaded = await tunnels.reload(async () => sameBut(settings, await load()).tunnels);
       log.info({ event: 'daemon.reloaded', ...reloaded }, `reloaded: ${reloaded.started.length} started, ${reloaded.ended.length} ended, ${reloaded.unchanged.length} unchanged`);
       return reloaded;
     },
   };
+  gate.events$.subscribe((event) => { logGate(event, log); });
   const urgency = new Urgency();
   tunnels.steps$.subscribe((step) => {
     logStep(step, log);
@@ -108,7 +111,7 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
   undo.push(() => (settings.onStop === 'flush' ? gate.remove() : holdAll(tunnels, gate)));
   undo.push(() => tunnels.end());
   await tunnels.start();
-  undo.push(await watchSurroundings(tunnels, log));
+  undo.push(await watchSurroundings(tunnels, gate, log));
   await pauseAgain(stateFile, handlers, tunnels);
   log.info({ event: 'daemon.started', version, tunnels: settings.tunnels.map(({ name }) => name) }, 'the trap is set');
   control.serve(handlers);

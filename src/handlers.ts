@@ -1,5 +1,6 @@
-import type { Handlers, Question } from './control/api.js';
+import type { Handlers, Question, Status } from './control/api.js';
 import { DaemonError } from './core/errors.js';
+import type { GatePort } from './core/ports.js';
 import type { StateFile } from './host/state-file.js';
 import { systemClock } from './host/clock.js';
 import type { CredentialRequest } from './management/requests.js';
@@ -9,9 +10,13 @@ import type { TunnelSet } from './tunnel-set.js';
 import { version } from './version.js';
 
 /** What the daemon does for each request of the command line. */
-export function createHandlers(tunnels: TunnelSet, stateFile: StateFile): Omit<Handlers, 'reload'> {
+export function createHandlers(tunnels: TunnelSet, stateFile: StateFile, gate: Pick<GatePort, 'look'>): Omit<Handlers, 'reload'> {
+  const status = (): Status => ({ version, tunnels: [...tunnels].map((running) => ({ ...tunnelStatus(running.settings, running.tunnel, running.queueStats), ...(running.question ? { asks: questionOf(running.question).text } : {}) })) });
   return {
-    status: () => Promise.resolve({ version, tunnels: [...tunnels].map((running) => ({ ...tunnelStatus(running.settings, running.tunnel, running.queueStats), ...(running.question ? { asks: questionOf(running.question).text } : {}) })) }),
+    status: () => {
+      gate.look();
+      return Promise.resolve(status());
+    },
     why: async (name) => Promise.resolve(tunnelWhy(tunnels.get(name).settings, tunnels.get(name).tunnel)),
     up: async (name) => {
       const tunnel = tunnels.get(name);

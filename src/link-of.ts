@@ -1,7 +1,6 @@
 import { dirname, join } from 'node:path';
 import type { TunnelSettings } from './config/load.js';
 import type { ClockPort, LinkPort, LogPort, Marks, Prefix } from './core/ports.js';
-import { contains, formatNet, parseNet, subtract } from './core/prefix.js';
 import { credentialsOf, type TunnelCredentials } from './credentials-of.js';
 import { AttachLink } from './link/attach.js';
 import { CommandLink } from './link/command.js';
@@ -15,6 +14,8 @@ export interface LinkMeans {
   readonly folder: string;
   readonly log: LogPort;
   readonly clock: ClockPort;
+  /** What the link of a tunnel must route into its device. */
+  readonly routes: (tunnel: string) => readonly Prefix[];
 }
 
 /** A link and what else its tunnel asks of it. */
@@ -30,14 +31,14 @@ export interface TunnelLink {
 }
 
 /** The link that a tunnel's settings describe. Nothing is started yet. Rejects with a DaemonError. */
-export async function linkOf(settings: TunnelSettings, { marks, folder, log, clock }: LinkMeans): Promise<TunnelLink> {
+export async function linkOf(settings: TunnelSettings, { marks, folder, log, clock, routes }: LinkMeans): Promise<TunnelLink> {
   const { name, device, link, standby, idle, hold } = settings;
   const answers = credentialsOf(name, settings.credentials);
   const { credentials, signOn } = answers;
   switch (link.kind) {
     case 'openvpn': {
       const inactiveMs = typeof idle === 'object' && idle.by === 'openvpn' ? { inactiveMs: idle.after } : {};
-      const port = await OpenvpnLink.create({ name, device, config: link.config, program: link.program, args: link.args, mark: marks.transport, credentials, signOn, standby, folder, routes: routesOf(settings), dialTimeoutMs: hold.timeout, holdPackets: hold.packets, ...inactiveMs }, clock, log);
+      const port = await OpenvpnLink.create({ name, device, config: link.config, program: link.program, args: link.args, mark: marks.transport, credentials, signOn, standby, folder, routes: () => routes(name), dialTimeoutMs: hold.timeout, holdPackets: hold.packets, ...inactiveMs }, clock, log);
       return { port, remotes: () => port.remotes, isCurrent: () => port.isCurrent(), ready: () => false, credentials: answers };
     }
     case 'attach': {
@@ -57,10 +58,4 @@ function managementAddress(text: string): ManagementAddress {
   if (text.startsWith('/')) return { path: text };
   const colon = text.lastIndexOf(':');
   return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) };
-}
-
-/** What is protected, without what is excluded. */
-function routesOf({ protect, exclude }: TunnelSettings): readonly Prefix[] {
-  const holes = exclude.map(parseNet);
-  return protect.map(parseNet).flatMap((net) => subtract(net, holes.filter((hole) => contains(net, hole) || contains(hole, net)))).map(formatNet);
 }

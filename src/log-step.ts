@@ -1,3 +1,4 @@
+import type { GateEvent } from './core/events.js';
 import type { Step } from './core/join.js';
 import type { LogPort } from './core/ports.js';
 import type { WakePacket } from './core/words.js';
@@ -30,6 +31,24 @@ export function logStep({ tunnel, event, before, after }: Step, log: LogPort): v
     case 'locked':
       log.warn({ event: after.state.at === 'locked' ? 'tunnel.locked' : 'tunnel.backoff', tunnel, from, code: after.lastFailure?.code, detail: after.lastFailure?.detail }, `${tunnel}: ${after.lastFailure?.detail ?? ''}; packets are refused`);
       break;
+  }
+}
+
+/** Logs what somebody else did to the firewall, and that it was mended. */
+export function logGate(event: GateEvent, log: LogPort): void {
+  switch (event.type) {
+    case 'gate-broken':
+      log.warn({ event: 'gate.broken' }, 'somebody took rules or sets of ours away (a firewall reloaded or flushed?): bringing them back');
+      break;
+    case 'gate-unrepaired':
+      log.error({ event: 'gate.repair_failed' }, `what somebody took away of the firewall could not be brought back: ${event.detail}`);
+      break;
+    case 'gate-repaired': {
+      const { afterMs, unheard, escaped } = event;
+      const most = Math.max(0, ...escaped.values());
+      log.warn({ event: 'gate.repaired', afterMs: Math.round(afterMs), unheard, ...(escaped.size === 0 ? {} : { escaped: Object.fromEntries(escaped) }) }, `all of the firewall stands again, after ${Math.round(afterMs)} ms${unheard ? ' at most' : ''}; ${most === 0 ? 'nothing went in clear' : `at most ${most} packets went in clear`}`);
+      break;
+    }
   }
 }
 

@@ -18,6 +18,8 @@ export function tunnelStatus({ name, device, protect }: TunnelSettings, tunnel: 
     counters: { wakes, held, released, dropped, rejected, dialFailures },
     ...(lastWake ? { lastWake: told(lastWake) } : {}),
     ...failureOf(tunnel),
+    ...(tunnel.gateBroken ? { gateBroken: { ...tunnel.gateBroken, at: iso(tunnel.gateBroken.at) } } : {}),
+    ...(tunnel.lastRepair ? { lastRepair: { ...tunnel.lastRepair, at: iso(tunnel.lastRepair.at), afterMs: Math.round(tunnel.lastRepair.afterMs) } } : {}),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { LogPort } from './core/ports.js';
+import type { GatePort, LogPort } from './core/ports.js';
 import { routeProtocol } from './gate/names.js';
 import { systemClock } from './host/clock.js';
 import { NetworkWatch } from './host/network.js';
@@ -9,7 +9,7 @@ import type { TunnelSet } from './tunnel-set.js';
  * Tells the tunnels when the network under them changes, or the machine has slept: what OpenVPN waits for then may never
  * come. Nothing is polled. Resolves with how to end it.
  */
-export async function watchSurroundings(tunnels: TunnelSet, log: LogPort): Promise<() => Promise<void>> {
+export async function watchSurroundings(tunnels: TunnelSet, gate: Pick<GatePort, 'look'>, log: LogPort): Promise<() => Promise<void>> {
   const remotesOf = (name: string): readonly string[] => tunnels.get(name).forGate.remotes;
   const network = await NetworkWatch.start({
     remotes: () => [...tunnels].flatMap(({ name }) => remotesOf(name)),
@@ -19,6 +19,7 @@ export async function watchSurroundings(tunnels: TunnelSet, log: LogPort): Promi
   const suspend = new SuspendWatch({}, log);
   network.changes$.subscribe((change) => {
     suspend.look();
+    gate.look();
     for (const tunnel of tunnels) if (change.affects(remotesOf(tunnel.name))) tunnel.tell({ type: 'network', what: 'changed' });
   });
   suspend.resumed$.subscribe(() => {

@@ -14,6 +14,8 @@ export class TunnelSet {
   readonly #means: LinkMeans;
   readonly #gate: GatePort;
   readonly #tunnels = new Map<string, RunningTunnel>();
+  #last: Promise<unknown> = Promise.resolve();
+  #ended = false;
   readonly #sink = (step: Step): void => { this.steps$.next(step); };
 
   constructor(means: LinkMeans, gate: GatePort) {
@@ -56,41 +58,95 @@ export class TunnelSet {
   }
 
   /**
-   * Brings the set to the new settings: tunnels that did not change are left alone. Everything is read before anything
-   * is touched, so that what can't be used is refused whole.
+   * Brings the set to the settings that `load` reads: tunnels that did not change are left alone. One reload after the
+   * other. Everything is read, and the new trap set, before any tunnel ends: what can't be had is refused whole, and
+   * all stays as it was.
    */
-  async reload(settings: readonly TunnelSettings[]): Promise<ReloadReport> {
-    const unchanged = new Set<string>();
+  reload(load: () => Promise<readonly TunnelSettings[]>): Promise<ReloadReport> {
+    return this.#inTurn(async () => {
+      if (this.#ended) throw new DaemonError('CONTROL_REFUSED', 'the daemon is stopping');
+      return this.#replace(await this.#compare(await load()));
+    });
+  }
+
+  /** Rejects if something that the new tunnels need can't be read. */
+  async #compare(settings: readonly TunnelSettings[]): Promise<Change> {
+    const next: RunningTunnel[] = [];
     const created: RunningTunnel[] = [];
     for (const each of settings) {
-      if (await this.#tunnels.get(each.name)?.is(each)) unchanged.add(each.name);
-      else created.push(await RunningTunnel.create(each, this.#means));
+      const present = this.#tunnels.get(each.name);
+      const tunnel = present && (await present.is(each)) ? present : await RunningTunnel.create(each, this.#means);
+      next.push(tunnel);
+      if (tunnel !== present) created.push(tunnel);
     }
-    const ended = [...this].filter(({ name }) => !unchanged.has(name));
+    return { next, created, ended: [...this].filter((tunnel) => !next.includes(tunnel)) };
+  }
+
+  async #replace({ next, created, ended }: Change): Promise<ReloadReport> {
     const [freed, free] = partition(created, ({ settings: { queue } }) => ended.some((tunnel) => tunnel.settings.queue === queue));
     await bindAll(free);
+    try {
+      await this.#gate.install(next.map(({ forGate }) => forGate), (name) => (created.some((tunnel) => tunnel.name === name) ? 'hold' : gateOf(this.get(name).tunnel.state)));
+    } catch (error) {
+      await Promise.all(free.map((tunnel) => tunnel.unbind()));
+      // What the attempt may have changed is put back; should that fail, too, the gate goes on trying and says so.
+      await this.install().catch(() => undefined);
+      throw error;
+    }
     await Promise.all(ended.map(async (tunnel) => {
       await tunnel.end();
       await tunnel.unbind();
       this.#tunnels.delete(tunnel.name);
     }));
-    await bindAll(freed);
-    for (const tunnel of created) this.#tunnels.set(tunnel.name, tunnel);
-    await this.install();
-    await Promise.all(created.map((tunnel) => tunnel.run(this.#gate, this.#sink)));
+    const bound = await Promise.allSettled(freed.map((tunnel) => tunnel.bind()));
+    const lost = freed.filter((_, index) => bound[index]?.status === 'rejected');
+    await this.#begin(created.filter((tunnel) => !lost.includes(tunnel)));
+    const failed = bound.find((result) => result.status === 'rejected');
+    // Somebody took the queue in the very moment: nothing gets to what is protected there; the next reload tries again.
+    if (failed) throw failed.reason;
     // What locked an unchanged one may have been mended elsewhere: a password in its file.
     for (const tunnel of this) if (tunnel.tunnel.state.at === 'locked') tunnel.tell({ type: 'command', command: 'resume' });
-    return { started: created.map(({ name }) => name), ended: ended.map(({ name }) => name), unchanged: [...unchanged] };
+    const names = (tunnels: readonly RunningTunnel[]): readonly string[] => tunnels.map(({ name }) => name);
+    return { started: names(created), ended: names(ended), unchanged: names(next.filter((tunnel) => !created.includes(tunnel))) };
   }
 
-  async end(): Promise<void> {
-    await Promise.all([...this].map((tunnel) => tunnel.end()));
-    this.steps$.complete();
+  async #begin(created: readonly RunningTunnel[]): Promise<void> {
+    for (const tunnel of created) {
+      this.#tunnels.set(tunnel.name, tunnel);
+      // Its predecessor of the same name may have changed these after the new trap was set.
+      await this.#gate.set(tunnel.name, 'hold').catch(() => undefined); // a gate that fails is repaired, and told
+      await this.#gate.catchFirst(tunnel.name, false).catch(() => undefined);
+    }
+    await Promise.all(created.map((tunnel) => tunnel.run(this.#gate, this.#sink)));
+  }
+
+  /** Waits for a reload that is under way; there is none after it. */
+  end(): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#ended = true;
+      await Promise.all([...this].map((tunnel) => tunnel.end()));
+      this.steps$.complete();
+    });
   }
 
   async unbind(): Promise<void> {
     await Promise.all([...this].map((tunnel) => tunnel.unbind()));
   }
+
+  /** Changes of the set never overlap, and one that failed does not stop the next. */
+  #inTurn<Result>(change: () => Promise<Result>): Promise<Result> {
+    const result = this.#last.then(change);
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+}
+
+/** What a reload brings. */
+interface Change {
+  /** All that there shall be, in the order of the settings. */
+  readonly next: readonly RunningTunnel[];
+  readonly created: readonly RunningTunnel[];
+  readonly ended: readonly RunningTunnel[];
 }
 
 /** All of them or, where one queue is somebody else's, none. */

@@ -101,6 +101,7 @@ const tunnel = z.strictObject({
   command: command.optional(),
   protect: z.array(z.union([prefix, prefixFile], { error: 'is not a prefix (like 10.99.0.0/16 or fd00:99::/48) or {file}' })).min(1, 'names no prefix: nothing would be protected').describe('The prefixes that may be reached through this tunnel only'),
   exclude: z.array(excluded).default([]).describe('Prefixes inside `protect` that are not protected'),
+  established: z.enum(['kill', 'keep']).default('kill').describe('Connections to `protect` that went another way before the start: kill forgets them in conntrack, so that they go through the tunnel without the NAT of the other way'),
   device: device.optional(),
   queue: z.int().min(0).max(65535).optional().describe('NFQUEUE number. Default: 7500 and up'),
   idle: idle.prefault('5m'),
@@ -141,7 +142,7 @@ const metrics = z
 
 export const schema = z.strictObject({
   control: z.strictObject({ socket: z.string().min(1).default('/run/openvpn-ondemand/control.sock') }).prefault({}).describe('The socket that the command line speaks to'),
-  gate: z.enum(['auto', 'iptables', 'nft']).default('auto').describe('The firewall that is used'),
+  gate: z.enum(['auto', 'iptables', 'nft', 'condition']).default('auto').describe('The firewall that is used'),
   mark: markMask.default(DEFAULT_MARK),
   stateFile: z.string().min(1).default('/var/lib/openvpn-ondemand/state.json').describe('Where `pause --persist` is kept across restarts'),
   onStop: z.enum(['flush', 'keep']).default('flush').describe('What a stopped daemon leaves: flush nothing, protected traffic then goes as if it had never been there; keep the guard, protected traffic is dropped until the next start'),

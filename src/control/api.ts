@@ -23,6 +23,10 @@ export interface TunnelStatus {
   readonly lastWake?: LastWake;
   /** Why the last dial failed. */
   readonly lastFailure?: { readonly at: string; readonly code: string; readonly detail: string };
+  /** Somebody took away what makes the gate, and it does not stand again yet; `detail`: why not. */
+  readonly gateBroken?: { readonly at: string; readonly detail?: string };
+  /** The last time that it was brought back: how long after, and how many packets at most went in clear meanwhile. */
+  readonly lastRepair?: { readonly at: string; readonly afterMs: number; readonly escaped: number };
 }
 
 /** Since the daemon's start. */

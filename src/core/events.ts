@@ -21,6 +21,28 @@ export type LinkEvent =
   /** Nothing is left of the link but its standby; without a failure it ended as it should. */
   | { readonly type: 'link-down'; readonly reason: string; readonly failure?: LinkFailure };
 
+/** What the gate tells of itself, to all tunnels at once. */
+export type GateEvent =
+  /** Somebody else took away what was installed (a firewall reloaded, flushed): it is being brought back. */
+  | { readonly type: 'gate-broken' }
+  | GateRepaired<ReadonlyMap<string, number>>
+  /** It could not be brought back yet; that is tried again. */
+  | { readonly type: 'gate-unrepaired'; readonly detail: string };
+
+/** It stands again, every gate where it was. */
+export interface GateRepaired<Escaped> {
+  readonly type: 'gate-repaired';
+  /** Since the kernel told of the first loss; if it told nothing, since all was seen to stand last. */
+  readonly afterMs: number;
+  /** The kernel told nothing. */
+  readonly unheard: boolean;
+  /**
+   * At most so many packets went in clear meanwhile: all that left by the devices of the default routes, where only the
+   * firewall keeps them from that. None, and not named, where the catch routes do.
+   */
+  readonly escaped: Escaped;
+}
+
 /** What a person or a program asks for. */
 export type CommandEvent =
   | { readonly type: 'command'; readonly command: 'up' | 'down' | 'resume' }
@@ -39,6 +61,8 @@ export type TunnelEvent =
   | LinkEvent
   | CommandEvent
   | EffectEvent
+  | Exclude<GateEvent, { readonly type: 'gate-repaired' }>
+  | GateRepaired<number>
   /** The network under the tunnel is another one, or the machine slept: what OpenVPN waits for may never come. */
   | { readonly type: 'network'; readonly what: 'changed' | 'resumed' }
   /** Which process sent the packet that woke. */
@@ -69,4 +93,6 @@ export type Effect =
   | { readonly do: 'catch-first'; readonly on: boolean }
   | { readonly do: 'keep-addresses'; readonly addresses: Addresses }
   | { readonly do: 'read-counters' }
+  /** What the kernel threw away of what is held is found out. */
+  | { readonly do: 'recount' }
   | { readonly do: 'report'; readonly what: 'opened' | 'closed' };

@@ -1,5 +1,5 @@
 import { catchError, concatMap, connect, defer, distinctUntilChanged, EMPTY, from, ignoreElements, map, merge, type Observable, observeOn, of, queueScheduler, scan, share, Subject, switchMap, tap } from 'rxjs';
-import type { Effect, EffectEvent, TunnelEvent } from './events.js';
+import type { Effect, EffectEvent, GateEvent, TunnelEvent } from './events.js';
 import { messageOf } from './errors.js';
 import type { Policy } from './policy.js';
 import type { ClockPort, GatePort, LinkPort, QueuePort } from './ports.js';
@@ -40,7 +40,7 @@ export function joinTunnel(parts: TunnelParts): Observable<Step> {
     const feedback$ = new Subject<TunnelEvent>();
     const first = startingTunnel(parts.clock.now());
     const start: Step = { tunnel: parts.name, now: first.state.since, event: { type: 'clock' }, before: first, after: first, effects: [] };
-    const events$ = merge(parts.queue.events$, parts.link.events$, parts.commands$, feedback$);
+    const events$ = merge(parts.queue.events$, parts.link.events$, parts.gate.events$.pipe(map((event) => ofTunnel(event, parts.name))), parts.commands$, feedback$);
     return events$.pipe(
       // Before scan: an event that an effect causes at once waits until everybody has seen this one.
       observeOn(queueScheduler),
@@ -57,6 +57,11 @@ export function joinTunnel(parts: TunnelParts): Observable<Step> {
       }),
     );
   }).pipe(share());
+}
+
+/** What the gate tells, as far as it is about one tunnel. */
+function ofTunnel(event: GateEvent, name: string): TunnelEvent {
+  return event.type === 'gate-repaired' ? { ...event, escaped: event.escaped.get(name) ?? 0 } : event;
 }
 
 function step(parts: TunnelParts, before: Tunnel, event: TunnelEvent): Step {
@@ -102,6 +107,8 @@ function perform(effect: Effect, { name, queue, link, gate }: TunnelParts): Obse
       return from(gate.keepAddresses(name, effect.addresses)).pipe(ignoreElements());
     case 'read-counters':
       return from(gate.counters()).pipe(map((all): EffectEvent => ({ type: 'traffic', packets: (all.get(name)?.in ?? 0) + (all.get(name)?.out ?? 0) })));
+    case 'recount':
+      return at(() => { queue.stats(); });
     case 'report':
       return of({ type: 'done', what: effect.what, held: queue.stats().packets });
   }

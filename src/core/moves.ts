@@ -1,4 +1,4 @@
-import type { CommandEvent, Effect } from './events.js';
+import type { CommandEvent, Effect, GateRepaired, TunnelEvent } from './events.js';
 import { backoffMs, budgetFreeAt, idleCheckMs, withinHour, type Policy } from './policy.js';
 import type { Dialing, Draining, Idle, State, Tunnel, Up, Wake } from './state.js';
 import type { Connection, LinkFailure } from './words.js';
@@ -206,4 +206,14 @@ export function withProgress(tunnel: Tunnel, name: string, { now }: Context): Tu
 /** Found a little later than the packet. */
 export function withWaker(tunnel: Tunnel, process: string): Tunnel {
   return withLastWake(tunnel, (wake) => (wake.packet === undefined ? wake : { ...wake, packet: { ...wake.packet, process } }));
+}
+
+export function withBrokenGate(tunnel: Tunnel, event: TunnelEvent & { type: 'gate-broken' | 'gate-unrepaired' }, { now }: Context): Tunnel {
+  return { ...tunnel, gateBroken: { at: tunnel.gateBroken?.at ?? now, ...('detail' in event ? { detail: event.detail } : {}) } };
+}
+
+export function withRepair(tunnel: Tunnel, { afterMs, escaped }: GateRepaired<number>, { now }: Context): Tunnel {
+  const repaired: Tunnel & { gateBroken?: unknown } = { ...tunnel, lastRepair: { at: now, afterMs, escaped } };
+  delete repaired.gateBroken;
+  return repaired;
 }

@@ -1,5 +1,5 @@
 import type { Observable } from 'rxjs';
-import type { LinkEvent, QueueEvent } from './events.js';
+import type { GateEvent, LinkEvent, QueueEvent } from './events.js';
 import type { Addresses, Gate } from './words.js';
 
 export type { Addresses, Gate };
@@ -33,6 +33,8 @@ export interface GateTunnel {
   readonly remotes: readonly string[];
   /** `reject` answers the sender, `drop` stays silent. */
   readonly onFailure: 'reject' | 'drop';
+  /** What becomes of connections to `protect` that are older than the gate and went another way; absent: `kill`. */
+  readonly established?: 'kill' | 'keep';
 }
 
 /** Packets that matched `protect` on the tunnel device since the gate was installed. */
@@ -79,10 +81,17 @@ export interface GatePort {
   catchFirst(tunnel: string, on: boolean): Promise<void>;
   /** The tunnel's last own addresses: kept on `lo`, and the source that the catch routes give to local programs. */
   keepAddresses(tunnel: string, addresses: Addresses): Promise<void>;
+  /**
+   * What the link must route into the tunnel device: the parts of `protect` that the catch routes have, since packets take
+   * the longest route. Throws TUNNEL_UNKNOWN.
+   */
+  routes(tunnel: string): readonly Prefix[];
   /** Counters per tunnel name. Reading is a process of its own: only while a tunnel is up. */
   counters(): Promise<ReadonlyMap<string, TrafficCounters>>;
-  /** Somebody else took away what was installed (a firewall reloaded, flushed), and it stands again since now, every gate where it was. */
-  readonly repaired$: Observable<unknown>;
+  /** Whether what was installed still stands, where the gate looks after that. */
+  readonly events$: Observable<GateEvent>;
+  /** Somebody acts anyway: what the kernel tells nobody of is looked for, unless it was a little while ago. */
+  look(): void;
   /** Removes everything that is ours, also what an earlier run left; resolves with what it removed, one line each. */
   remove(): Promise<readonly string[]>;
 }

@@ -104,6 +104,10 @@ export interface Tunnel {
   /** When packets woke it within the last hour, oldest first. */
   readonly wakeTimes: readonly number[];
   readonly lastFailure?: LinkFailure & { readonly at: number };
+  /** Somebody took the gate away, and it does not stand again yet; `detail`: why not. */
+  readonly gateBroken?: { readonly at: number; readonly detail?: string };
+  /** `escaped`: packets that may have gone in clear meanwhile, at most. */
+  readonly lastRepair?: { readonly at: number; readonly afterMs: number; readonly escaped: number };
 }
 
 export function startingTunnel(now: number): Tunnel {

@@ -1,6 +1,6 @@
 import type { CommandEvent, TunnelEvent } from './events.js';
 import * as move from './moves.js';
-import { HOLD, stay, withProgress, withWakePacket, withWaker, type Context, type Transition } from './moves.js';
+import { HOLD, stay, withBrokenGate, withProgress, withRepair, withWakePacket, withWaker, type Context, type Transition } from './moves.js';
 import type { Policy } from './policy.js';
 import type { Backoff, Dialing, Draining, Idle, Locked, State, Tunnel, Up } from './state.js';
 
@@ -11,6 +11,8 @@ export function transition(tunnel: Tunnel, event: TunnelEvent, context: Context)
   const { state } = tunnel;
   if (event.type === 'command' && event.command === 'pause') return move.pause(tunnel, event, context);
   if (event.type === 'waker-found') return stay(withWaker(tunnel, event.process));
+  if (event.type === 'gate-broken' || event.type === 'gate-unrepaired') return stay(withBrokenGate(tunnel, event, context));
+  if (event.type === 'gate-repaired') return { tunnel: withRepair(tunnel, event, context), effects: [{ do: 'recount' }] };
   switch (state.at) {
     case 'idle':
       return fromIdle(tunnel, state, event, context);

@@ -1,9 +1,10 @@
 import { Subject } from 'rxjs';
 import type { Addresses, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
+import type { GateEvent } from '../core/events.js';
 import { planOf, type Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
-import { contains, parseNet, type Net } from '../core/prefix.js';
+import { contains, formatNet, parseNet, type Net } from '../core/prefix.js';
 
 /** Where a packet of the LAN, or of this host, goes. */
 export type FakeFate = 'held' | 'refused' | 'nowhere' | 'tunnel' | 'underlay';
@@ -31,8 +32,8 @@ export class FakeGate implements GatePort {
   readonly devices = new Set<string>();
   /** Every change that was made, in order: `office: open`. */
   readonly journal: string[] = [];
-  readonly #repaired = new Subject<void>();
-  readonly repaired$ = this.#repaired.asObservable();
+  readonly #events = new Subject<GateEvent>();
+  readonly events$ = this.#events.asObservable();
   #plan: Plan | undefined;
   #states = new Map<string, FakeState>();
   #traffic = new Map<string, TrafficCounters>();
@@ -53,9 +54,15 @@ export class FakeGate implements GatePort {
     this.#traffic.set(tunnel, { out: before.out + out, in: before.in + incoming });
   }
 
-  /** As if somebody had flushed the firewall, and all stood again. */
-  repair(): void {
-    if (this.#plan !== undefined) this.#repaired.next();
+  /** As if somebody had flushed the firewall, and all stood again after a while; `escaped` as the real one counts it. */
+  repair(afterMs = 50, escaped: ReadonlyMap<string, number> = new Map()): void {
+    if (this.#plan === undefined) return;
+    this.#events.next({ type: 'gate-broken' });
+    this.#events.next({ type: 'gate-repaired', afterMs, unheard: false, escaped });
+  }
+
+  look(): void {
+    // nothing is ever lost here
   }
 
   gateOf(tunnel: string): Gate {
@@ -125,6 +132,10 @@ export class FakeGate implements GatePort {
       const state = this.#of(tunnel);
       state.addresses = { ...state.addresses, ...addresses };
     });
+  }
+
+  routes(tunnel: string): readonly string[] {
+    return this.#of(tunnel).planned.routes.map(formatNet);
   }
 
   counters(): Promise<ReadonlyMap<string, TrafficCounters>> {

@@ -1,19 +1,24 @@
 import type { GatePort, Marks } from '../core/ports.js';
 import { DaemonError, messageOf } from '../core/errors.js';
+import { conditionSwitching } from './condition.js';
 import type { Firewall } from './firewall.js';
 import { IptablesFirewall } from './iptables-firewall.js';
 import { NetfilterGate } from './netfilter-gate.js';
 import { createSwapSets } from './ipset-swap.js';
+import { ipsetSwitching } from './ipset-switching.js';
 import { NftFirewall } from './nft-firewall.js';
 import { Routing } from './routing.js';
+import { sentPackets } from './sent-packets.js';
 import { noWatch, nftWatch } from './watch.js';
 import { createReadyRunner, createRunner, type ExecOptions } from './runner.js';
 
 /**
  * `iptables` is what the machine means by that name; the next two name one of its two kernel interfaces. `auto` takes
  * `iptables` (with ipset, whose change of gate takes a millisecond, beside sets of any size) where it works, else `nft`.
+ * `condition` is iptables with ipset and the match `condition` of Xtables-addons; `auto` never takes it, since where it
+ * works `iptables` does, without a module that distributions don't have.
  */
-export type Backend = 'auto' | 'iptables' | 'iptables-legacy' | 'iptables-nft' | 'nft';
+export type Backend = 'auto' | 'iptables' | 'iptables-legacy' | 'iptables-nft' | 'nft' | 'condition';
 
 export interface GateOptions {
   /** Default `auto`. */
@@ -38,7 +43,8 @@ export interface GateOptions {
 /** The gate of this machine. Nothing is done until `install`. */
 export function createGate({ backend = 'auto', marks, routeMetric = 4000, closingTable = 20_800, closingPriority = 90, exec, watch = false, warn = () => undefined }: GateOptions): GatePort {
   const run = createRunner(exec);
-  const iptables = new IptablesFirewall(run, createSwapSets(exec), backend === 'iptables-legacy' ? 'legacy' : backend === 'iptables-nft' ? 'nft' : 'default');
+  const switching = backend === 'condition' ? conditionSwitching(exec) : ipsetSwitching(run, createSwapSets(exec));
+  const iptables = new IptablesFirewall(run, switching, backend === 'iptables-legacy' ? 'legacy' : backend === 'iptables-nft' ? 'nft' : 'default');
   const nft = new NftFirewall(run, createReadyRunner(exec));
   let chosen: Promise<Firewall> | undefined;
   const firewall = (): Promise<Firewall> => (chosen ??= choose(backend, [iptables, nft]));
@@ -52,6 +58,7 @@ export function createGate({ backend = 'auto', marks, routeMetric = 4000, closin
     otherFirewalls: () => (others ??= otherFirewalls()),
     routing: new Routing(run, { metric: routeMetric, priority: closingPriority, mask: marks.mask, warn }),
     startWatch: watch ? async () => ((await (await firewall()).hasEvents()) ? nftWatch(exec) : noWatch) : undefined,
+    sent: sentPackets,
     marks,
     closingTable,
     warn,

@@ -20,9 +20,15 @@ function netSets({ families, tunnels, any, remotes }: Plan): readonly NetSet[] {
   ];
 }
 
+/** Whether there are sets that tell the gates apart; without them something else does. */
+interface SetOptions {
+  readonly gateSets: boolean;
+}
+
 /** The names of all sets of the plan. */
-export function setsOf(plan: Plan): readonly string[] {
-  return [...netSets(plan).map(({ name }) => name), ...addressSets(plan).map(({ name }) => name), ...plan.tunnels.flatMap(({ id }) => gates.map((gate) => gateSet(id, gate)))];
+export function setsOf(plan: Plan, { gateSets }: SetOptions = { gateSets: true }): readonly string[] {
+  const ofGates = gateSets ? plan.tunnels.flatMap(({ id }) => gates.map((gate) => gateSet(id, gate))) : [];
+  return [...netSets(plan).map(({ name }) => name), ...addressSets(plan).map(({ name }) => name), ...ofGates];
 }
 
 function addressSets({ tunnels }: Plan): readonly { readonly name: string; readonly family: Family }[] {
@@ -46,7 +52,7 @@ export function renderAddresses(id: string, families: readonly Family[], address
  * filled beside and swapped, so that the rules of an earlier run never see one half full; `hold` is on before the
  * other gates are off.
  */
-export function renderSets(plan: Plan, existing: ReadonlySet<string>): string {
+export function renderSets(plan: Plan, existing: ReadonlySet<string>, { gateSets }: SetOptions = { gateSets: true }): string {
   const lines: string[] = [];
   for (const { name, family, lines: content } of netSets(plan)) {
     const target = existing.has(name) ? `${name}${newSuffix}` : name;
@@ -57,7 +63,7 @@ export function renderSets(plan: Plan, existing: ReadonlySet<string>): string {
     if (target !== name) lines.push(`swap ${target} ${name}`, `destroy ${target}`);
   }
   for (const { name, family } of addressSets(plan)) lines.push(existing.has(name) ? `flush ${name}` : createAddressSet(name, family));
-  for (const { id, families } of plan.tunnels) {
+  for (const { id, families } of gateSets ? plan.tunnels : []) {
     for (const gate of gates) if (!existing.has(gateSet(id, gate))) lines.push(`create ${gateSet(id, gate)} list:set size 2`);
     lines.push(...families.map((family) => `add ${gateSet(id, 'hold')} ${ownSet(id, family)} -exist`));
     // one that lost its family: the line above has added what is planned, the rest has to go
@@ -74,10 +80,11 @@ function elements(net: Net): readonly string[] {
 }
 
 /** Whether all sets are there, from `ipset -terse list`; sets of addresses have some, and of each tunnel's gates one is on. */
-export function setsStand(plan: Plan, listed: string): boolean {
+export function setsStand(plan: Plan, listed: string, options: SetOptions = { gateSets: true }): boolean {
   const sizes = new Map([...listed.matchAll(/^Name: (\S+)$[^]*?^Number of entries: (\d+)$/gm)].map(([, name = '', size]) => [name, Number(size)]));
   const filled = netSets(plan).every(({ name, lines }) => lines.length === 0 || (sizes.get(name) ?? 0) > 0);
-  return filled && setsOf(plan).every((name) => sizes.has(name)) && plan.tunnels.every(({ id }) => gates.some((gate) => (sizes.get(gateSet(id, gate)) ?? 0) > 0));
+  const anyGate = !options.gateSets || plan.tunnels.every(({ id }) => gates.some((gate) => (sizes.get(gateSet(id, gate)) ?? 0) > 0));
+  return filled && setsOf(plan, options).every((name) => sizes.has(name)) && anyGate;
 }
 
 /** The sets whose swap switches a gate: the list that is full changes places with an empty one, in one step. */

@@ -2,8 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CarryOut, Gate, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
 import type { Firewall } from './firewall.js';
-import { parseGate, renderAddresses, renderSets, setsOf, setsStand, switchedSets } from './ipset.js';
-import type { SwapSets } from './ipset-swap.js';
+import { renderAddresses, renderSets, setsOf, setsStand } from './ipset.js';
 import { parseCounters, parseSave, renderInstall, renderRemoval, stands, type FoundTable } from './iptables.js';
 import { newSuffix, setPrefix } from './names.js';
 import type { Plan } from './plan.js';
@@ -11,6 +10,7 @@ import type { PlannedTunnel } from './planned-tunnel.js';
 import type { Family } from '../core/prefix.js';
 import type { KeptAddress } from './routes.js';
 import type { Runner } from './runner.js';
+import type { Switching } from './switching.js';
 
 /** `default` is whatever `iptables` is on this machine: one of the two others, by a name without a suffix. */
 export type Flavour = 'default' | 'legacy' | 'nft';
@@ -30,38 +30,43 @@ function tablesOf({ rules }: { readonly rules: readonly FoundRules[] }, flavour:
 /** Seconds to wait for the lock of iptables-legacy. */
 const lockSeconds = 10;
 
-/** iptables, ip6tables and ipset. The other of iptables' two kernel interfaces is looked after, too, where it has anything of ours. */
+/** iptables, ip6tables and ipset; `switching` says what changes a gate. The other of iptables' two kernel interfaces is looked after, too, where it has anything of ours. */
 export class IptablesFirewall implements Firewall {
   readonly #run: Runner;
-  readonly #swap: SwapSets;
+  readonly #switching: Switching;
   readonly #flavour: Flavour;
   #all: Promise<readonly Flavour[]> | undefined;
 
-  constructor(run: Runner, swap: SwapSets, flavour: Flavour) {
+  constructor(run: Runner, switching: Switching, flavour: Flavour) {
     this.#run = run;
-    this.#swap = swap;
+    this.#switching = switching;
     this.#flavour = flavour;
   }
 
   get name(): string {
-    return this.#flavour === 'default' ? 'iptables' : `iptables-${this.#flavour}`;
+    return `${this.#flavour === 'default' ? 'iptables' : `iptables-${this.#flavour}`}${this.#switching.suffix}`;
   }
 
   async probe(): Promise<void> {
     await this.#inspect([4]);
+    await this.#tryNeeds();
   }
 
   async install(plan: Plan): Promise<{ readonly tookOver: boolean }> {
     const found = await this.#inspect(plan.families);
+    await this.#tryNeeds();
     const tookOver = found.sets.length + found.rules.length > 0;
+    const close = (): void => { this.#switching.close?.(plan.tunnels.map(({ id }) => id)); };
     try {
-      await this.#run('ipset', ['restore'], renderSets(plan, new Set(found.sets)));
+      close();
+      await this.#run('ipset', ['restore'], renderSets(plan, new Set(found.sets), this.#switching));
       for (const family of families) {
-        const text = renderInstall(plan, family, tablesOf(found, this.#flavour, family));
+        const text = renderInstall(plan, family, tablesOf(found, this.#flavour, family), this.#switching.matchGate);
         if (text !== '') await this.#restore(this.#flavour, family, text);
+        close();
       }
       await this.#removeTables(found.rules.filter(({ flavour }) => flavour !== this.#flavour));
-      const wanted = new Set(setsOf(plan));
+      const wanted = new Set(setsOf(plan, this.#switching));
       await this.#destroy(found.sets.filter((name) => !wanted.has(name) && !wanted.has(name.slice(0, -newSuffix.length))));
     } catch (error) {
       if (!tookOver) await this.remove(() => Promise.resolve([])).catch(() => undefined);
@@ -72,7 +77,7 @@ export class IptablesFirewall implements Firewall {
 
   async intact(plan: Plan): Promise<boolean> {
     const [sets, ...saved] = await Promise.all([this.#run('ipset', ['-terse', 'list']), ...plan.families.map((family) => this.#run(program(this.#flavour, family, 'save'), []))]);
-    return setsStand(plan, sets) && plan.families.every((family, index) => stands(plan, family, saved[index] ?? ''));
+    return setsStand(plan, sets, this.#switching) && plan.families.every((family, index) => stands(plan, family, saved[index] ?? ''));
   }
 
   async hasEvents(): Promise<boolean> {
@@ -80,11 +85,11 @@ export class IptablesFirewall implements Firewall {
   }
 
   switchGate(id: string, from: Gate, to: Gate, carryOut?: CarryOut): void {
-    this.#swap(...switchedSets(id, from, to), carryOut);
+    this.#switching.change(id, from, to, carryOut);
   }
 
-  async readGate(id: string): Promise<Gate | undefined> {
-    return parseGate(id, await this.#run('ipset', ['save']));
+  readGate(id: string): Promise<Gate | undefined> {
+    return this.#switching.read(id);
   }
 
   async keepAddresses({ id, families: own }: PlannedTunnel, addresses: readonly KeptAddress[]): Promise<void> {
@@ -113,6 +118,16 @@ export class IptablesFirewall implements Firewall {
       removed.push(...tables.flatMap(({ table, chains, jumps }) => [...jumps.map((jump) => `${command} -t ${table} -A ${jump}`), ...chains.map((chain) => `${command} -t ${table} -N ${chain}`)]));
     }
     return removed;
+  }
+
+  /** A rule is tried and not kept. */
+  async #tryNeeds(): Promise<void> {
+    const { needs } = this.#switching;
+    if (needs === undefined) return;
+    const command = program(this.#flavour, 4, 'restore');
+    await this.#run(command, ['--test', '--noflush', '-w', String(lockSeconds)], `*raw\n-A PREROUTING ${needs.match.join(' ')}\nCOMMIT\n`).catch((cause: unknown) => {
+      throw cause instanceof DaemonError && cause.code === 'FIREWALL_FAILED' ? new DaemonError('FIREWALL_FAILED', needs.missing, { cause, place: command, hint: needs.hint }) : cause;
+    });
   }
 
   async #restore(flavour: Flavour, family: Family, text: string): Promise<void> {

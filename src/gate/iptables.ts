@@ -1,4 +1,4 @@
-import type { TrafficCounters } from '../core/ports.js';
+import type { Gate, TrafficCounters } from '../core/ports.js';
 import { addressSet, anySet, chainPrefix, countChain, gateSet, guardChain, ownSet, remoteSet } from './names.js';
 import { onlyTunnel, type Plan } from './plan.js';
 import type { Family } from '../core/prefix.js';
@@ -50,11 +50,11 @@ export function stands(plan: Plan, family: Family, saved: string): boolean {
  * The input of `iptables-restore --noflush` that brings one family to the plan, whatever is there: each table in one
  * transaction, in which our chains are refilled and our rules in the system's chains are put first.
  */
-export function renderInstall(plan: Plan, family: Family, found: readonly FoundTable[]): string {
+export function renderInstall(plan: Plan, family: Family, found: readonly FoundTable[], matchGate: MatchGate = inGateSet): string {
   const tables = plan.tables.get(family);
   if (tables === undefined) return renderRemoval(found);
   const leftOver = found.filter(({ table }) => !tableOrder.some((name) => name === table));
-  return tableOrder.map((name) => renderTable(name, tables[name], { plan, family }, found.find(({ table }) => table === name))).join('') + renderRemoval(leftOver);
+  return tableOrder.map((name) => renderTable(name, tables[name], { plan, family, matchGate }, found.find(({ table }) => table === name))).join('') + renderRemoval(leftOver);
 }
 
 /** The input that takes everything of ours away, the guard last. */
@@ -68,9 +68,16 @@ export function renderRemoval(found: readonly FoundTable[]): string {
     .join('');
 }
 
+/** What a rule says to match what is this tunnel's (`own` matches that) while its gate is `gate`. */
+export type MatchGate = (id: string, gate: Gate, own: readonly string[]) => readonly string[];
+
+/** By a list of the tunnel's own sets that is full while the gate is on. */
+export const inGateSet: MatchGate = (id, gate) => inSet(gateSet(id, gate), 'dst');
+
 interface Context {
   readonly plan: Plan;
   readonly family: Family;
+  readonly matchGate: MatchGate;
 }
 
 function renderTable(name: TableName, table: Table, context: Context, found: FoundTable | undefined): string {
@@ -91,9 +98,9 @@ function renderTable(name: TableName, table: Table, context: Context, found: Fou
 
 const hex = (value: number): string => `0x${value.toString(16)}`;
 
-function renderMatch(match: Match, { plan, family }: Context): readonly string[] {
+function renderMatch(match: Match, { plan, family, matchGate }: Context): readonly string[] {
   if ('mark' in match) return ['-m', 'mark', '--mark', `${hex(match.mark)}/${hex(plan.marks.mask)}`];
-  if ('gate' in match) return inSet(gateSet(match.to.id, match.gate), 'dst');
+  if ('gate' in match) return matchGate(match.to.id, match.gate, inSet(ownSet(match.to.id, family), 'dst'));
   if ('to' in match) return inSet(setName(match.to, plan, family), 'dst');
   if ('from' in match) return inSet(setName(match.from, plan, family), 'src');
   if ('notKept' in match) return ['-m', 'set', '!', '--match-set', addressSet(match.notKept.id, family), 'src'];

@@ -39,6 +39,9 @@ export const addressSet = (id: string, family: Family): string => `${setPrefix}$
 /** A list of the tunnel's own sets while its gate is `gate`, else empty. */
 export const gateSet = (id: string, gate: Gate): string => `${setPrefix}${id}-${gate}`;
 
+/** On while this tunnel's gate is `gate`: a condition of Xtables-addons (30 characters at most). */
+export const gateCondition = (id: string, gate: Gate): string => `${setPrefix}${id}-${gate}`;
+
 export const guardChain = (id: string): string => `${chainPrefix}guard-${id}`;
 
 export const countChain = `${chainPrefix}count`;

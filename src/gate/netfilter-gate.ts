@@ -1,15 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Subject } from 'rxjs';
 import type { Addresses, CarryOut, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
-import { DaemonError, messageOf } from '../core/errors.js';
+import { DaemonError } from '../core/errors.js';
+import { formatNet } from '../core/prefix.js';
 import type { Firewall, PreparedSwitch } from './firewall.js';
 import { planOf, type Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import { keptOf, type Routing } from './routing.js';
-import type { StartWatch, Watch } from './watch.js';
+import { SelfRepair } from './self-repair.js';
+import type { StartWatch } from './watch.js';
 
-/** What takes rules away takes many: the look at it waits for the rest. */
-const reloadMs = 10;
 /** For some turns of the event loop. */
 const settlingMs = 3;
 
@@ -21,6 +20,8 @@ export interface GateParts {
   readonly routing: Routing;
   /** Undefined: what somebody takes away stays away until the next install. */
   readonly startWatch: (() => Promise<StartWatch>) | undefined;
+  /** Packets sent by the devices of the default routes, these left out. */
+  readonly sent: (devices: ReadonlySet<string>) => number;
   readonly marks: Marks;
   readonly closingTable: number;
   readonly warn: (event: string, message: string) => void;
@@ -30,6 +31,8 @@ interface Current {
   readonly planned: PlannedTunnel;
   /** Undefined after a change that failed: then the kernel is asked. */
   gate: Gate | undefined;
+  /** Where it was set last. */
+  wanted: Gate;
   expected?: { readonly from: Gate; readonly to: Gate; readonly change: PreparedSwitch } | undefined;
   catchFirst: boolean;
   addresses: Addresses;
@@ -41,13 +44,23 @@ export class NetfilterGate implements GatePort {
   #plan: Plan | undefined;
   #current = new Map<string, Current>();
   #last: Promise<unknown> = Promise.resolve();
-  #watch: Watch | undefined;
-  #checkDue = false;
-  readonly #repaired = new Subject<void>();
-  readonly repaired$ = this.#repaired.asObservable();
+  /** An install over an earlier one has failed: what the kernel has is not known. */
+  #unclear = false;
+  readonly #repair: SelfRepair;
+  readonly events$;
 
   constructor(parts: GateParts) {
     this.#parts = parts;
+    this.#repair = new SelfRepair({
+      inTurn: (change) => this.#inTurn(change),
+      intact: async () => this.#plan === undefined || (!this.#unclear && (await this.#firewall()).intact(this.#plan)),
+      mend: () => this.#mend(),
+      exposed: () => this.#exposed().map(({ planned }) => planned.tunnel.name),
+      // Without default routes among ours nothing of it is asked: reading them may take long.
+      sent: () => ([...this.#current.values()].some(hasDefault) ? parts.sent(new Set([...this.#current.values()].map(({ planned }) => planned.tunnel.device))) : 0),
+      startWatch: parts.startWatch,
+    });
+    this.events$ = this.#repair.events$;
   }
 
   install(tunnels: readonly GateTunnel[], gateOf: (tunnel: string) => Gate = () => 'hold'): Promise<void> {
@@ -56,16 +69,16 @@ export class NetfilterGate implements GatePort {
 
   async set(tunnel: string, gate: Gate, carryOut?: CarryOut): Promise<void> {
     await this.#inTurn(async () => {
-      const current = this.#of(tunnel);
-      const firewall = await this.#parts.firewall();
-      const from = current.gate ?? (await firewall.readGate(current.planned.id));
-      if (from === undefined) throw new DaemonError('FIREWALL_FAILED', `the gate of ${tunnel} is in no known state`, { hint: 'has something else changed our sets? a restart installs them anew' });
+      if (this.#unclear) await this.#repair.check();
       try {
-        await this.#switch(firewall, current, from, gate, carryOut);
-      } finally {
-        if (this.#watch?.listening === false) this.#checkSoon(0);
+        await this.#set(this.#of(tunnel), gate, carryOut);
+      } catch (error) {
+        // Has somebody taken away what was to be changed?
+        if (!(await this.#repair.check())) throw error;
+        await this.#set(this.#of(tunnel), gate, carryOut);
       }
     });
+    this.#repair.acted();
     // What was on its way into the queue just then gets its verdict, too, before anything else is done.
     if (gate === 'open') await sleep(settlingMs);
   }
@@ -73,7 +86,7 @@ export class NetfilterGate implements GatePort {
   expect(tunnel: string, gate: Gate): void {
     void this.#inTurn(async () => {
       const current = this.#current.get(tunnel);
-      const firewall = await this.#parts.firewall();
+      const firewall = await this.#firewall();
       if (current?.gate === undefined || current.gate === gate || current.expected?.to === gate) return;
       current.expected?.change.cancel();
       const change = firewall.prepareSwitch?.(current.planned.id, current.gate, gate);
@@ -96,7 +109,7 @@ export class NetfilterGate implements GatePort {
       const elsewhere = [...this.#current].filter(([name]) => name !== tunnel).flatMap(([, other]) => keptOf(other.addresses));
       const inUse = new Set([...keptOf(after), ...elsewhere].map(({ address }) => address));
       const unused = keptOf(before).filter(({ address }) => !inUse.has(address));
-      const firewall = await this.#parts.firewall();
+      const firewall = await this.#firewall();
       await firewall.keepAddresses(current.planned, keptOf(after));
       await this.#parts.routing.keep(current.planned, after, { catching: current.gate !== 'bypass', unused }).catch(async (error: unknown) => {
         await firewall.keepAddresses(current.planned, keptOf(before)).catch(() => undefined);
@@ -106,15 +119,23 @@ export class NetfilterGate implements GatePort {
     });
   }
 
+  routes(tunnel: string): readonly string[] {
+    return this.#of(tunnel).planned.routes.map(formatNet);
+  }
+
   counters(): Promise<ReadonlyMap<string, TrafficCounters>> {
-    return this.#inTurn(async () => (this.#plan === undefined ? new Map() : (await this.#parts.firewall()).counters(this.#plan)));
+    this.#repair.acted();
+    return this.#inTurn(async () => (this.#plan === undefined ? new Map() : (await this.#firewall()).counters(this.#plan)));
+  }
+
+  look(): void {
+    this.#repair.acted();
   }
 
   remove(): Promise<readonly string[]> {
     return this.#inTurn(async () => {
       this.#plan = undefined;
-      this.#watch?.stop();
-      this.#watch = undefined;
+      this.#repair.stop();
       this.#forget();
       return this.#removeAll();
     });
@@ -124,58 +145,75 @@ export class NetfilterGate implements GatePort {
     const { routing, marks, closingTable } = this.#parts;
     const [lans, found] = await Promise.all([routing.lans(new Set(tunnels.map(({ device }) => device))), routing.found()]);
     const plan = planOf(tunnels, { marks, lans, closingTable });
-    const firewall = await this.#parts.firewall();
+    const firewall = await this.#firewall();
+    const again = this.#plan !== undefined;
+    this.#unclear = again;
+    for (const current of this.#current.values()) current.gate = undefined;
     const { tookOver } = await firewall.install(plan);
     try {
       const kept = await routing.install(plan, found);
       for (const other of await this.#parts.otherFirewalls()) await other.remove(() => Promise.resolve([]));
-      const before = this.#forget();
-      this.#current = new Map(plan.tunnels.map((planned) => [planned.tunnel.name, { planned, gate: 'hold', catchFirst: false, addresses: kept.get(planned.tunnel.name) ?? {} }]));
-      for (const { planned, addresses } of this.#current.values()) if (keptOf(addresses).length > 0) await firewall.keepAddresses(planned, keptOf(addresses));
-      for (const current of this.#current.values()) await this.#switch(firewall, current, 'hold', gateOf(current.planned.tunnel.name));
-      for (const [name, { catchFirst }] of before) if (catchFirst && this.#current.has(name)) await this.#catchFirst(this.#of(name), true);
+      await this.#take(plan, kept, gateOf);
     } catch (error) {
-      // what an earlier run guards stays guarded; else nothing of a failed start remains
-      if (!tookOver && this.#plan === undefined) await this.#removeAll().catch(() => undefined);
+      // what an earlier run guards stays guarded, and what an earlier install does is repaired; else nothing of a failed start remains
+      if (!tookOver && !again) await this.#removeAll().catch(() => undefined);
       throw error;
     }
-    if (tookOver && this.#plan === undefined) this.#parts.warn('gate.taken_over', 'an earlier run left its guard behind: taken over without an open moment');
+    if (tookOver && !again) this.#parts.warn('gate.taken_over', 'an earlier run left its guard behind: taken over without an open moment');
     this.#plan = plan;
-    if (this.#watch?.listening !== true) this.#watch = (await this.#parts.startWatch?.())?.(() => { this.#checkSoon(reloadMs); });
+    this.#unclear = false;
+    await this.#repair.start();
   }
 
-  /** Looks whether all still stands, once for everything that happens until then. */
-  #checkSoon(afterMs: number): void {
-    if (this.#checkDue) return;
-    this.#checkDue = true;
-    void sleep(afterMs, undefined, { ref: false }).then(() => this.#inTurn(() => this.#check())).catch((error: unknown) => {
-      this.#parts.warn('gate.repair_failed', `what somebody took away of the firewall could not be brought back: ${messageOf(error)}`);
-    });
-  }
-
-  async #check(): Promise<void> {
-    this.#checkDue = false; // what is taken away from here on is seen by the next look
-    const plan = this.#plan;
-    const firewall = await this.#parts.firewall();
-    if (plan === undefined || (await firewall.intact(plan))) return;
-    // routes and addresses are not the firewall's: nothing has touched them
-    await firewall.install(plan);
-    for (const current of this.#current.values()) {
-      const gate = current.gate ?? 'hold';
-      current.gate = undefined;
+  /** The gates of a plan that was just installed: from `hold` to where they shall be. */
+  async #take(plan: Plan, kept: ReadonlyMap<string, Addresses>, gateOf: (tunnel: string) => Gate): Promise<void> {
+    const firewall = await this.#firewall();
+    const next = new Map(plan.tunnels.map((planned): [string, Current] => [planned.tunnel.name, { planned, gate: 'hold', wanted: 'hold', catchFirst: false, addresses: kept.get(planned.tunnel.name) ?? {} }]));
+    for (const { expected } of this.#current.values()) expected?.change.cancel();
+    for (const [name, current] of next) {
       if (keptOf(current.addresses).length > 0) await firewall.keepAddresses(current.planned, keptOf(current.addresses));
-      if (gate !== 'hold') await firewall.switchGate(current.planned.id, 'hold', gate);
-      current.gate = gate;
+      await this.#switch(firewall, current, 'hold', gateOf(name));
+      if (this.#current.get(name)?.catchFirst === true) await this.#catchFirst(current, true);
     }
-    this.#parts.warn('gate.repaired', 'somebody took rules or sets of ours away (a firewall reloaded or flushed?): all of them stand again');
-    this.#repaired.next();
+    this.#current = next;
+  }
+
+  /** Brings back what somebody else took away, every gate where it was. */
+  async #mend(): Promise<void> {
+    if (this.#plan === undefined) return;
+    if (this.#unclear) {
+      await this.#install(this.#plan.tunnels.map(({ tunnel }) => tunnel), (name) => this.#of(name).wanted);
+      return;
+    }
+    // routes and addresses are not the firewall's: nothing has touched them
+    const firewall = await this.#firewall();
+    await firewall.install(this.#plan);
+    for (const current of this.#current.values()) {
+      const { planned, addresses, wanted } = current;
+      current.gate = undefined;
+      if (keptOf(addresses).length > 0) await firewall.keepAddresses(planned, keptOf(addresses));
+      if (wanted !== 'hold') await firewall.switchGate(planned.id, 'hold', wanted);
+      current.gate = wanted;
+    }
+  }
+
+  /** Those whose packets would go by the default route, were it not for the firewall. */
+  #exposed(): readonly Current[] {
+    return [...this.#current.values()].filter((current) => hasDefault(current) && current.wanted !== 'open' && current.wanted !== 'bypass');
   }
 
   async #removeAll(): Promise<readonly string[]> {
     const { routing } = this.#parts;
     const routes = async (): Promise<readonly string[]> => routing.remove(await routing.found());
-    const firewalls = [await this.#parts.firewall(), ...(await this.#parts.otherFirewalls())];
+    const firewalls = [await this.#firewall(), ...(await this.#parts.otherFirewalls())];
     return firewalls.reduce<() => Promise<readonly string[]>>((inner, firewall) => () => firewall.remove(inner), routes)();
+  }
+
+  async #set(current: Current, gate: Gate, carryOut: CarryOut | undefined): Promise<void> {
+    const firewall = await this.#firewall();
+    const from = current.gate ?? (await firewall.readGate(current.planned.id));
+    if (from === undefined) throw new DaemonError('FIREWALL_FAILED', `the gate of ${current.planned.tunnel.name} is in no known state`, { hint: 'has something else changed our sets? a restart installs them anew' });
+    await this.#switch(firewall, current, from, gate, carryOut);
   }
 
   async #switch(firewall: Firewall, current: Current, from: Gate, gate: Gate, carryOut?: CarryOut): Promise<void> {
@@ -197,7 +235,7 @@ export class NetfilterGate implements GatePort {
         });
       }
     }
-    current.gate = gate;
+    current.gate = current.wanted = gate;
   }
 
   /** By what was prepared for just this change, if it works; anything else that was prepared ends. */
@@ -218,12 +256,9 @@ export class NetfilterGate implements GatePort {
     await firewall.switchGate(planned.id, from, to, carryOut);
   }
 
-  /** Returns what is forgotten. */
-  #forget(): ReadonlyMap<string, Current> {
-    const before = this.#current;
-    for (const { expected } of before.values()) expected?.change.cancel();
+  #forget(): void {
+    for (const { expected } of this.#current.values()) expected?.change.cancel();
     this.#current = new Map();
-    return before;
   }
 
   async #catchFirst(current: Current, on: boolean): Promise<void> {
@@ -239,6 +274,10 @@ export class NetfilterGate implements GatePort {
     await routing.catching(current.planned, current.addresses, false);
   }
 
+  #firewall(): Promise<Firewall> {
+    return this.#parts.firewall();
+  }
+
   #of(tunnel: string): Current {
     const current = this.#current.get(tunnel);
     if (current === undefined) throw new DaemonError('TUNNEL_UNKNOWN', `the gate knows no tunnel "${tunnel}"`, { hint: this.#plan === undefined ? 'nothing is installed' : `there are: ${[...this.#current.keys()].join(', ')}` });
@@ -251,4 +290,9 @@ export class NetfilterGate implements GatePort {
     this.#last = result.catch(() => undefined);
     return result;
   }
+}
+
+/** A catch route that is a default route has the worse metric: without the firewall packets go by the better one. */
+function hasDefault({ planned }: Current): boolean {
+  return planned.routes.some(({ length }) => length === 0);
 }

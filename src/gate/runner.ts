@@ -8,6 +8,8 @@ export interface ExecOptions {
   readonly prefix?: readonly string[];
   /** The file of the network namespace that `prefix` enters (`/run/netns/NAME`): for what is done without a program. */
   readonly netns?: string;
+  /** The folder `/proc/PID/net` of a process in there: for what is done by writing a file. */
+  readonly procNet?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 

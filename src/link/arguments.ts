@@ -9,8 +9,8 @@ export interface OpenvpnOptions {
   readonly program: string;
   readonly args: readonly string[];
   readonly device: string;
-  /** Prefixes that are routed into the tunnel, whatever routes the server pushes; canonical text. */
-  readonly routes: readonly Prefix[];
+  /** Prefixes that are routed into the tunnel, whatever routes the server pushes; canonical text. Asked at each start. */
+  readonly routes: () => readonly Prefix[];
   /** Packet mark of OpenVPN's own socket. */
   readonly mark: number;
   readonly standby: 'cold' | 'warm';

@@ -199,7 +199,7 @@ export class OpenvpnLink implements LinkPort {
     const { program, config, device, folder, name } = this.#options;
     this.#sessions += 1;
     const socket = `${folder}/${name}.${this.#sessions}`;
-    const text = [writeClientConfig(this.#text, (host) => this.#resolver.known(host)), ...routeLines(this.#options.routes), ''].join('\n');
+    const text = [writeClientConfig(this.#text, (host) => this.#resolver.known(host)), ...routeLines(this.#options.routes()), ''].join('\n');
     const session = Session.start({ program, args: openvpnArguments(this.#options, this.#client, { socket, servers: this.remotes.length }), cwd: dirname(config), config: text, socket, device, credentials: this.#options.credentials });
     this.#phase = { at: this.#wanted ? 'dialing' : 'resting', session };
     if (this.#wanted) session.want();

@@ -50,6 +50,11 @@ export class Agent {
     this.#process.stderr.pipe(process.stderr);
   }
 
+  /** Of the program itself: `ip netns exec` becomes it. */
+  get pid(): number {
+    return this.#process.pid!;
+  }
+
   async send(packet: Packet): Promise<Outcome> {
     const { outcome = '', source } = await this.#ask({ do: 'send', ...packet });
     return source === undefined ? { outcome } : { outcome, source };

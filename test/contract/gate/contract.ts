@@ -140,12 +140,17 @@ export function gateContract(name: string, create: () => Promise<World>): void {
       await world.gate.set('lab', 'hold');
       await world.gate.set('office', 'bypass');
       expect([await world.where('lan', '10.99.3.1'), await world.where('lan', '10.98.3.1'), await world.where('lan', '10.99.7.1')]).toEqual(['held', 'underlay', 'underlay']);
+      await world.gate.set('office', 'open');
+      await world.linkUp(wide);
+      expect([await world.where('lan', '10.99.3.1'), await world.where('lan', '10.98.3.1'), await world.where('router', '10.99.7.1')]).toEqual(['held', 'tunnel', 'tunnel']);
+      await world.linkDown(wide);
     });
 
     it('refuses what makes no sense, and changes nothing', async () => {
       await world.gate.install([office]);
       expect((await failureOf(world.gate.set('nobody', 'open'))).code).toBe('TUNNEL_UNKNOWN');
       expect((await failureOf(world.gate.catchFirst('nobody', true))).code).toBe('TUNNEL_UNKNOWN');
+      expect(() => world.gate.routes('nobody')).toThrow(expect.objectContaining({ code: 'TUNNEL_UNKNOWN' }));
       expect((await failureOf(world.gate.keepAddresses('nobody', {}))).code).toBe('TUNNEL_UNKNOWN');
       expect((await failureOf(world.gate.keepAddresses('office', { ipv4: 'here' }))).code).toBe('CONFIG_INVALID');
       expect((await failureOf(world.gate.install([office, tunnelOf({ name: 'twin', protect: ['10.99.0.0/16'] })]))).code).toBe('CONFIG_INVALID');

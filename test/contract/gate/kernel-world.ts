@@ -9,7 +9,7 @@ export async function kernelWorld(backend: Backend): Promise<World> {
     gate,
     where: (from, to) => lab.where(from, { to }),
     connect: async (from, to) => ((await lab.fate(from, { to, kind: 'tcp', timeout: 0.3 }, 0)).outcome === 'ECONNREFUSED' ? 'refused' : 'silence'),
-    linkUp: ({ device, protect }) => lab.linkUp(device, protect),
+    linkUp: ({ name, device }) => lab.linkUp(device, gate.routes(name)),
     linkDown: ({ device }) => lab.linkDown(device),
     dispose: () => lab.dispose(),
   };

@@ -39,7 +39,7 @@ export class RouterLab {
 
   /** For a gate on the router. */
   get exec(): ExecOptions {
-    return { prefix: this.prefix, netns: `/run/netns/${this.router.name}` };
+    return { prefix: this.prefix, netns: `/run/netns/${this.router.name}`, procNet: `/proc/${this.agents.router.pid}/net` };
   }
 
   private constructor(lan: Netns, router: Netns, underlay: Netns, far: Netns) {

@@ -34,6 +34,7 @@ describe('the smallest configuration', () => {
         link: { kind: 'openvpn', config: '/etc/x/office.ovpn', program: 'openvpn', args: [] },
         protect: ['10.99.0.0/16', 'fd00:99::/48'],
         exclude: [],
+        established: 'kill',
         device: 'ovpn-office',
         queue: 7500,
         idle: 300_000,

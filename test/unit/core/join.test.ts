@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { asyncScheduler, NEVER, Subject, timer, type Observable } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
-import type { CommandEvent, LinkEvent, QueueEvent } from '../../../src/core/events.js';
+import type { CommandEvent, GateEvent, LinkEvent, QueueEvent } from '../../../src/core/events.js';
 import { joinTunnel, type Step, type TunnelParts } from '../../../src/core/join.js';
 import type { ClockPort, GatePort, LinkPort, QueuePort } from '../../../src/core/ports.js';
 
@@ -19,7 +19,7 @@ interface World {
 }
 
 /** Ports that note what they are asked for. The gate answers at once, or not at all. */
-function world(inputs: { queue$: Observable<QueueEvent>; link$: Observable<LinkEvent>; commands$?: Observable<CommandEvent> }, clock: ClockPort): World {
+function world(inputs: { queue$: Observable<QueueEvent>; link$: Observable<LinkEvent>; commands$?: Observable<CommandEvent>; gate$?: Observable<GateEvent> }, clock: ClockPort): World {
   const calls: string[] = [];
   const note = (text: string): void => { calls.push(text); };
   const noted = (text: string): Promise<void> => {
@@ -50,7 +50,9 @@ function world(inputs: { queue$: Observable<QueueEvent>; link$: Observable<LinkE
     catchFirst: (_, on) => noted(`catch-first ${on ? 'on' : 'off'}`),
     keepAddresses: () => noted('keep-addresses'),
     counters: () => Promise.resolve(new Map([['a', { in: 0, out: 0 }]])),
-    repaired$: NEVER,
+    events$: inputs.gate$ ?? NEVER,
+    look: () => undefined,
+    routes: () => [],
     remove: () => Promise.resolve([]),
   };
   const parts: TunnelParts = { name: 'a', policy, queue, link, gate, clock, commands$: inputs.commands$ ?? new Subject(), random: () => 0 };

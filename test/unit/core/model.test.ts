@@ -145,6 +145,7 @@ class World {
       case 'catch-first':
       case 'expect-gate':
       case 'keep-addresses':
+      case 'recount':
         break;
     }
   }

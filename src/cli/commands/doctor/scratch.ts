@@ -32,6 +32,11 @@ export class ScratchNamespace {
     return `/proc/${this.#child.pid ?? 0}/ns/net`;
   }
 
+  /** The files of its network. */
+  get procNet(): string {
+    return `/proc/${this.#child.pid ?? 0}/net`;
+  }
+
   /** What makes a program run inside: `[...prefix, 'ip', 'link']`. */
   get prefix(): readonly string[] {
     return ['nsenter', `--net=${this.path}`, '--'];

@@ -1,0 +1,98 @@
+import { networkInterfaces, type NetworkInterfaceInfo } from 'node:os';
+import { DaemonError, messageOf } from './core/errors.js';
+import { partsOf, wentAnotherWay, type Forget, type ProtectedPart } from './core/established.js';
+import type { Gate, GatePort, GateTunnel, LogPort } from './core/ports.js';
+import { parseNet, type Family } from './core/prefix.js';
+import { Ownership } from './gate/ownership.js';
+import type { Conntrack } from './host/conntrack.js';
+import { hasDevice } from './link/device.js';
+
+/** The part of `Conntrack` that is needed. */
+export type ConntrackPort = Pick<Conntrack, 'list' | 'forget'>;
+
+/** The devices of this host; others in tests. */
+export interface Devices {
+  addresses(): NodeJS.Dict<readonly Pick<NetworkInterfaceInfo, 'address' | 'cidr'>[]>;
+  has(device: string): boolean;
+}
+
+const ownDevices: Devices = { addresses: networkInterfaces, has: hasDevice };
+
+/**
+ * A gate that, as soon as it stands, makes the kernel forget the connections to what it protects that had gone another
+ * way: for the tunnels that don't say `keep`. It also does so when a bypass ends. What the guard stops
+ * would otherwise keep the NAT mapping of the other way for ever, and what a flowtable forwards passes no guard.
+ */
+export function withoutEstablished(gate: GatePort, conntrack: ConntrackPort, log: LogPort, devices = ownDevices): GatePort {
+  let tunnels: readonly GateTunnel[] = [];
+  const gates = new Map<string, Gate>();
+  const end = (names: readonly string[]): Promise<void> => endEstablished(tunnels, tunnels.flatMap(({ name, established }) => (names.includes(name) && established !== 'keep' ? [name] : [])), { conntrack, log, devices });
+  const changed: Pick<GatePort, 'install' | 'set'> = {
+    install: async (...args) => {
+      await gate.install(...args);
+      const [installed, gateOf = () => 'hold' as const] = args;
+      tunnels = installed;
+      gates.clear();
+      for (const { name } of installed) gates.set(name, gateOf(name));
+      await end([...gates].flatMap(([name, now]) => (now === 'bypass' ? [] : [name])));
+    },
+    set: async (name, now, ...more) => {
+      await gate.set(name, now, ...more);
+      const before = gates.get(name);
+      gates.set(name, now);
+      if (before === 'bypass' && now !== 'bypass') await end([name]);
+    },
+  };
+  return new Proxy(gate, {
+    get: (target, key): unknown => {
+      const own: unknown = Reflect.get(key in changed ? changed : target, key);
+      return typeof own === 'function' ? (own.bind(target) as unknown) : own;
+    },
+  });
+}
+
+interface Means {
+  readonly conntrack: ConntrackPort;
+  readonly log: LogPort;
+  readonly devices: Devices;
+}
+
+async function endEstablished(tunnels: readonly GateTunnel[], names: readonly string[], means: Means): Promise<void> {
+  if (names.length === 0) return;
+  const { log, devices } = means;
+  const parts = protectedParts(tunnels, names, devices);
+  const elsewhere = new Set(addressesElsewhere(tunnels, devices).map(({ address }) => address));
+  for (const family of ([4, 6] as const).filter((each) => parts.some(({ net }) => net.family === each))) {
+    try {
+      await endIn(family, parts.filter(({ net }) => net.family === family), elsewhere, means);
+    } catch (error) {
+      const hint = error instanceof DaemonError && error.hint !== undefined ? ` (${error.hint}; or set \`established: keep\`)` : '';
+      log.warn({ event: 'established.not_ended', code: error instanceof DaemonError ? error.code : undefined, tunnels: names }, `connections to protected prefixes that are older than the gate keep their NAT: ${messageOf(error)}${hint}`);
+      return;
+    }
+  }
+}
+
+async function endIn(family: Family, parts: readonly ProtectedPart[], elsewhere: ReadonlySet<string>, { conntrack, log }: Means): Promise<void> {
+  const ended: (Forget & { readonly connections: number })[] = [];
+  for (const forget of wentAnotherWay(await conntrack.list(family), parts, elsewhere)) ended.push({ ...forget, connections: await conntrack.forget(forget) });
+  const connections = ended.reduce((sum, each) => sum + each.connections, 0);
+  if (connections > 0) log.info({ event: 'established.ended', connections, to: ended.slice(0, 20).map(({ destination }) => destination) }, `${connections} connections to protected prefixes that went another way were forgotten`);
+}
+
+/** What the gate protects for the named tunnels: the servers' addresses and the LANs are not. */
+function protectedParts(tunnels: readonly GateTunnel[], names: readonly string[], devices: Devices): readonly ProtectedPart[] {
+  const lans = addressesElsewhere(tunnels, devices).flatMap(({ cidr }) => (cidr === null ? [] : [parseNet(cidr)]));
+  const ownership = new Ownership(tunnels, lans);
+  const remotes = tunnels.flatMap((tunnel) => tunnel.remotes.map(parseNet));
+  return tunnels.filter(({ name }) => names.includes(name)).flatMap(({ name, device }) => {
+    const there = devices.has(device);
+    return partsOf(ownership.entries(name), remotes).map((net) => ({ net, hasDevice: there }));
+  });
+}
+
+/** Those of this host that are no tunnel's; what a tunnel keeps is on `lo`. A label stands behind the device's name. */
+function addressesElsewhere(tunnels: readonly GateTunnel[], devices: Devices): readonly Pick<NetworkInterfaceInfo, 'address' | 'cidr'>[] {
+  const own = new Set(['lo', ...tunnels.map(({ device }) => device)]);
+  return Object.entries(devices.addresses()).flatMap(([name, found]) => (own.has(name.replace(/:.*/, '')) ? [] : (found ?? [])));
+}

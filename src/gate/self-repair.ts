@@ -1,0 +1,158 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Subject } from 'rxjs';
+import { messageOf } from '../core/errors.js';
+import type { GateEvent } from '../core/events.js';
+import type { StartWatch, Watch } from './watch.js';
+
+/** Who takes one rule away takes more: the look at it waits for the rest. */
+const SETTLE_MS = 5;
+/** Between two looks that nothing but our own acting is the reason for: with events, and without. */
+const SELDOM_MS = 10_000;
+const OFTEN_MS = 1000;
+/** After a repair that failed, or the end of what told of losses: so long at first, then twice as long each time. */
+const RETRY_MS = 1000;
+const LONGEST_RETRY_MS = 60_000;
+
+export interface RepairParts {
+  /** One change of the gate after the other. */
+  readonly inTurn: (change: () => Promise<unknown>) => Promise<unknown>;
+  /** Whether all that was installed still stands; also if nothing was. */
+  readonly intact: () => Promise<boolean>;
+  /** Brings all of it back, every gate where it was. */
+  readonly mend: () => Promise<void>;
+  /** The tunnels whose packets find a way in clear without the firewall. */
+  readonly exposed: () => readonly string[];
+  /** Packets that have left this host by the devices of its default routes. */
+  readonly sent: () => number;
+  /** Undefined: nobody looks after anything. */
+  readonly startWatch: (() => Promise<StartWatch>) | undefined;
+}
+
+/** A moment, and what had been sent by then. */
+interface Reading {
+  readonly at: number;
+  readonly sent: number;
+}
+
+/**
+ * Looks after what is installed: when the kernel tells of a loss, and, since it doesn't tell of everything everywhere,
+ * when we act anyway. No polling: a timer runs only between a loss and its repair.
+ */
+export class SelfRepair {
+  readonly #parts: RepairParts;
+  readonly #events = new Subject<GateEvent>();
+  readonly events$ = this.#events.asObservable();
+  #watch: Watch | undefined;
+  #active = false;
+  /** A look is on its way. */
+  #due = false;
+  #lookedAt = 0;
+  #retryMs = RETRY_MS;
+  /** When all was known to stand last. */
+  #sound: Reading | undefined;
+  /** What the kernel told first since the last look. */
+  #heard: Reading | undefined;
+  /** Since when something is known to be gone. */
+  #lost: Reading | undefined;
+
+  constructor(parts: RepairParts) {
+    this.#parts = parts;
+  }
+
+  /** Resolves when no loss is missed any more. */
+  async start(): Promise<void> {
+    const { startWatch } = this.#parts;
+    if (startWatch === undefined || this.#active) return;
+    this.#active = true;
+    this.#sound = this.#read();
+    this.#lookedAt = this.#sound.at;
+    await this.#listen(await startWatch());
+  }
+
+  stop(): void {
+    this.#active = false;
+    this.#watch?.stop();
+    this.#watch = undefined;
+    this.#lost = this.#heard = undefined;
+  }
+
+  /** Somebody acts: a good moment to look for what nobody tells of, unless it was done a little while ago. */
+  acted(): void {
+    const pauseMs = this.#watch?.listening === true ? SELDOM_MS : OFTEN_MS;
+    if (this.#active && performance.now() - this.#lookedAt >= pauseMs) this.look(0);
+  }
+
+  /** Looks in a while, once for everything that happens until then. */
+  look(afterMs: number): void {
+    if (this.#due || !this.#active) return;
+    this.#due = true;
+    void sleep(afterMs, undefined, { ref: false })
+      .then(() => this.#parts.inTurn(() => this.check()))
+      .catch(() => undefined); // told, and tried again
+  }
+
+  /**
+   * Looks now, and repairs; to be called in turn. Resolves with whether something was gone and stands again, rejects if
+   * it could not be brought back.
+   */
+  async check(): Promise<boolean> {
+    this.#due = false; // what is taken away from here on is seen by the next look
+    if (!this.#active) return false;
+    this.#lookedAt = performance.now();
+    const heard = this.#heard;
+    this.#heard = undefined;
+    try {
+      const intact = await this.#parts.intact();
+      if (intact && this.#lost === undefined) {
+        this.#sound = this.#read();
+        return false;
+      }
+      if (this.#lost === undefined) {
+        this.#lost = heard ?? this.#sound ?? this.#read();
+        this.#events.next({ type: 'gate-broken' });
+      }
+      if (!intact) await this.#parts.mend();
+      this.#repaired(this.#lost, heard === undefined);
+      return true;
+    } catch (error) {
+      this.#events.next({ type: 'gate-unrepaired', detail: messageOf(error) });
+      this.look(this.#retryMs);
+      this.#retryMs = Math.min(2 * this.#retryMs, LONGEST_RETRY_MS);
+      throw error;
+    }
+  }
+
+  #repaired(since: Reading, unheard: boolean): void {
+    const now = this.#read();
+    const packets = Math.max(0, now.sent - since.sent);
+    this.#lost = undefined;
+    this.#sound = now;
+    this.#retryMs = RETRY_MS;
+    this.#events.next({ type: 'gate-repaired', afterMs: now.at - since.at, unheard, escaped: new Map(this.#parts.exposed().map((name) => [name, packets])) });
+  }
+
+  async #listen(start: StartWatch): Promise<void> {
+    const startedAt = performance.now();
+    const watch = start(() => {
+      this.#heard ??= this.#read();
+      this.look(SETTLE_MS);
+    }, (listened) => {
+      // Without its program there is nothing to be started again.
+      if (listened && this.#watch === watch) void this.#again(start, performance.now() - startedAt);
+    });
+    this.#watch = watch;
+    await watch.ready;
+  }
+
+  /** What told of losses has ended. */
+  async #again(start: StartWatch, lastedMs: number): Promise<void> {
+    await sleep(lastedMs > LONGEST_RETRY_MS ? 0 : RETRY_MS, undefined, { ref: false });
+    if (!this.#active) return;
+    await this.#listen(start);
+    this.look(0); // for what happened meanwhile
+  }
+
+  #read(): Reading {
+    return { at: performance.now(), sent: this.#parts.sent() };
+  }
+}
