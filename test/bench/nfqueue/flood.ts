@@ -6,7 +6,6 @@ const WARM_UP_MS = 400;
 const MEASURE_MS = 1000;
 const HOST = '10.5.0.1';
 const FLOODER = '10.5.0.2';
-const HOST_MAC = '02:00:00:00:00:01';
 const MAX_LENGTH = '1024';
 
 export interface Consumer {
@@ -37,7 +36,6 @@ export class FloodLab {
   static async create(programs: Programs): Promise<FloodLab> {
     const [host, flooder] = [await Netns.create('bench-h'), await Netns.create('bench-f')];
     await Netns.join({ netns: host, device: 'eth0', addresses: [`${HOST}/24`] }, { netns: flooder, device: 'eth0', addresses: [`${FLOODER}/24`] });
-    await host.ip(`link set eth0 address ${HOST_MAC}`);
     await host.run('iptables', ['-w', '-t', 'raw', '-A', 'PREROUTING', '-p', 'udp', '--dport', String(PORT), '-j', 'NFQUEUE', '--queue-num', String(QUEUE)]);
     await host.run('iptables', ['-w', '-A', 'INPUT', '-p', 'udp', '--dport', String(PORT), '-j', 'DROP']);
     return new FloodLab(host, flooder, programs);
@@ -49,7 +47,7 @@ export class FloodLab {
   }
 
   async #flood(ms: number): Promise<void> {
-    await this.#flooder.run('setsid', atFront(0, [this.#programs.compiled('storm'), 'eth0', HOST_MAC, FLOODER, HOST, String(PORT), String(ms)]));
+    await this.#flooder.run('setsid', atFront(0, [this.#programs.compiled('storm'), HOST, String(PORT), String(ms)]));
   }
 
   async measure({ command }: Consumer): Promise<FloodFigures> {

@@ -1,25 +1,24 @@
 /*
- * storm DEVICE MAC SOURCE DESTINATION PORT MILLISECONDS: sends 64-byte UDP/IPv4 frames on a device as fast as it can, past
- * the sending host's own IP layer and queueing, so that the receiver is what is measured. Prints how many were sent.
+ * storm ADDRESS PORT MILLISECONDS: sends UDP/IPv4 packets of 64 bytes (with the Ethernet header) as fast as it can. Many
+ * are one call and one way through the sending host (UDP_SEGMENT, linux/udp.h): the kernel parts them where they are
+ * queued, so that the receiver is what is measured. Prints how many were sent.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
-#include <linux/if_packet.h>
-#include <net/ethernet.h>
-#include <net/if.h>
+#include <netinet/udp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
-enum { CHUNK = 64, FRAME = 64 };
-
-#ifndef PACKET_QDISC_BYPASS
-#define PACKET_QDISC_BYPASS 20
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
 #endif
+
+/* 14 bytes of Ethernet, 20 of IPv4 and 8 of UDP stand before the payload. */
+enum { PAYLOAD = 64 - 42, SEGMENTS = 64 };
 
 static long long now_ms(void) {
   struct timespec now;
@@ -27,54 +26,20 @@ static long long now_ms(void) {
   return (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static uint16_t checksum(const uint8_t *data, size_t length) {
-  uint32_t sum = 0;
-  for (size_t i = 0; i < length; i += 2) sum += (uint32_t)data[i] << 8 | data[i + 1];
-  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
-  return (uint16_t)~sum;
-}
-
-static void put16(uint8_t *to, unsigned value) {
-  to[0] = (uint8_t)(value >> 8);
-  to[1] = (uint8_t)value;
-}
-
-static void build(uint8_t *frame, const unsigned *mac, const char *source, const char *destination, unsigned port) {
-  memset(frame, 0, FRAME);
-  for (int i = 0; i < 6; i++) frame[i] = (uint8_t)mac[i];
-  frame[6] = 2;
-  put16(frame + 12, ETHERTYPE_IP);
-  uint8_t *ip = frame + 14;
-  ip[0] = 0x45;
-  put16(ip + 2, FRAME - 14);
-  ip[8] = 64;
-  ip[9] = 17;
-  inet_pton(AF_INET, source, ip + 12);
-  inet_pton(AF_INET, destination, ip + 16);
-  put16(ip + 10, checksum(ip, 20));
-  put16(ip + 20, 4000);
-  put16(ip + 22, port);
-  put16(ip + 24, FRAME - 34); /* without a checksum, as UDP over IPv4 allows */
-}
-
 int main(int argc, char **argv) {
-  unsigned mac[6];
-  if (argc != 7 || sscanf(argv[2], "%x:%x:%x:%x:%x:%x", mac, mac + 1, mac + 2, mac + 3, mac + 4, mac + 5) != 6) return 2;
-  uint8_t frame[FRAME];
-  build(frame, mac, argv[3], argv[4], (unsigned)atoi(argv[5]));
-  struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(argv[1]), .sll_halen = 6};
-  int fd = socket(AF_PACKET, SOCK_RAW, 0), on = 1, size = 4 << 20;
+  static uint8_t payload[PAYLOAD * SEGMENTS];
+  if (argc != 4) return 2;
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[2]))};
+  inet_pton(AF_INET, argv[1], &to.sin_addr);
+  int fd = socket(AF_INET, SOCK_DGRAM, 0), segment = PAYLOAD, size = 4 << 20;
   if (fd < 0) return perror("socket"), 1;
-  setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof on);
+  if (setsockopt(fd, SOL_UDP, UDP_SEGMENT, &segment, sizeof segment) < 0) return perror("UDP_SEGMENT"), 1;
   setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
-  struct mmsghdr headers[CHUNK] = {0};
-  struct iovec part = {frame, FRAME};
-  for (int i = 0; i < CHUNK; i++) headers[i].msg_hdr = (struct msghdr){.msg_name = &to, .msg_namelen = sizeof to, .msg_iov = &part, .msg_iovlen = 1};
-  long long sent = 0, end = now_ms() + atoll(argv[6]);
+  if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0) return perror("connect"), 1;
+  long long sent = 0, end = now_ms() + atoll(argv[3]);
   while (now_ms() < end) {
-    int done = sendmmsg(fd, headers, CHUNK, 0);
-    if (done > 0) sent += done;
-    else if (errno != ENOBUFS && errno != EAGAIN) return perror("sendmmsg"), 1;
+    if (send(fd, payload, sizeof payload, 0) >= 0) sent += SEGMENTS;
+    else if (errno != ENOBUFS && errno != EAGAIN) return perror("send"), 1;
   }
   printf("%lld\n", sent);
   return 0;
