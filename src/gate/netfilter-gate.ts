@@ -46,6 +46,7 @@ export class NetfilterGate implements GatePort {
   #last: Promise<unknown> = Promise.resolve();
   /** An install over an earlier one has failed: what the kernel has is not known. */
   #unclear = false;
+  #counting: Promise<ReadonlyMap<string, TrafficCounters>> | undefined;
   readonly #repair: SelfRepair;
   readonly events$;
 
@@ -125,7 +126,11 @@ export class NetfilterGate implements GatePort {
 
   counters(): Promise<ReadonlyMap<string, TrafficCounters>> {
     this.#repair.acted();
-    return this.#inTurn(async () => (this.#plan === undefined ? new Map() : (await this.#firewall()).counters(this.#plan)));
+    // One reading serves all who ask before it begins: of a hundred tunnels that are up, each asks.
+    return (this.#counting ??= this.#inTurn(async () => {
+      this.#counting = undefined;
+      return this.#plan === undefined ? new Map<string, TrafficCounters>() : (await this.#firewall()).counters(this.#plan);
+    }));
   }
 
   look(): void {
