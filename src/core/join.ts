@@ -1,4 +1,4 @@
-import { catchError, concatMap, connect, defer, distinctUntilChanged, EMPTY, from, ignoreElements, map, merge, type Observable, observeOn, of, queueScheduler, scan, share, Subject, switchMap, tap } from 'rxjs';
+import { catchError, concatMap, connect, defer, distinctUntilChanged, EMPTY, filter, from, ignoreElements, map, merge, type Observable, observeOn, of, queueScheduler, scan, share, Subject, switchMap, tap } from 'rxjs';
 import type { Effect, EffectEvent, GateEvent, TunnelEvent } from './events.js';
 import { messageOf } from './errors.js';
 import type { Policy } from './policy.js';
@@ -46,7 +46,7 @@ export function joinTunnel(parts: TunnelParts): Observable<Step> {
       observeOn(queueScheduler),
       scan((last, event) => step(parts, last.after, event), start),
       connect((steps$) => {
-        const effects$ = steps$.pipe(concatMap(({ effects }) => carryOut(effects, parts)));
+        const effects$ = steps$.pipe(filter(({ effects }) => effects.length > 0), concatMap(({ effects }) => carryOut(effects, parts)));
         const clock$ = steps$.pipe(
           map(({ after }) => deadlineOf(after.state, parts.policy)),
           distinctUntilChanged(),

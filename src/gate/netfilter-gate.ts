@@ -95,8 +95,10 @@ export class NetfilterGate implements GatePort {
     });
   }
 
-  catchFirst(tunnel: string, on: boolean): Promise<void> {
-    return this.#inTurn(() => this.#catchFirst(this.#of(tunnel), on));
+  async catchFirst(tunnel: string, on: boolean): Promise<void> {
+    // A release waits for this, and the turn may be another tunnel's for as long as its programs take.
+    if (this.#of(tunnel).catchFirst === on) return;
+    await this.#inTurn(() => this.#catchFirst(this.#of(tunnel), on));
   }
 
   keepAddresses(tunnel: string, addresses: Addresses): Promise<void> {

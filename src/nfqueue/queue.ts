@@ -43,6 +43,8 @@ export class HoldQueue implements QueuePort {
   #mode: 'hold' | 'accept' | 'answer' = 'hold';
   #releasing: AbortController | undefined;
   #kernelDrops = 0;
+  /** How many packets had come when the kernel was asked last what it had thrown away. */
+  #looked: number | undefined = 0;
 
   private constructor(queue: NfQueue, options: HoldQueueOptions, clock: ClockPort, log: LogPort) {
     this.#queue = queue;
@@ -50,7 +52,10 @@ export class HoldQueue implements QueuePort {
     this.#clock = clock;
     this.#log = log;
     queue.on('packets', (batch) => { this.#arrived(batch); });
-    queue.on('overflow', () => { this.#countDrops(); });
+    queue.on('overflow', () => {
+      this.#looked = undefined;
+      this.#countDrops();
+    });
     queue.on('flushed', ({ packets, remaining }) => { this.#flushed(packets, remaining); });
     queue.on('warning', (warning) => { this.#warn('queue.warning', messageOf(warning)); });
     queue.on('error', (error) => { this.#failed(error); });
@@ -68,6 +73,7 @@ export class HoldQueue implements QueuePort {
 
   hold(): void {
     this.#mode = 'hold';
+    this.#looked = undefined;
     this.#releasing?.abort();
     this.#releasing = undefined;
   }
@@ -158,7 +164,6 @@ export class HoldQueue implements QueuePort {
     }
     this.#mode = 'accept';
     this.#releasing = undefined;
-    this.#countDrops();
     this.#events$.next({ type: 'released', packets: released });
   }
 
@@ -184,6 +189,9 @@ export class HoldQueue implements QueuePort {
 
   /** The kernel only counts what it throws away; it is told when somebody looks. */
   #countDrops(): void {
+    // Nothing is held and nothing has come since: a thousand tunnels are asked for a status.
+    if (this.#held.size === 0 && this.#looked === this.#counters.held) return;
+    this.#looked = this.#counters.held;
     const { queueDropped, userDropped } = this.#queue.stats().kernel ?? { queueDropped: 0, userDropped: 0 };
     const more = queueDropped + userDropped - this.#kernelDrops;
     if (more <= 0) return;

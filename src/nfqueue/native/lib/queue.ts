@@ -27,6 +27,8 @@ export interface CloseOptions {
 
 const ASK_ACK = 1;
 const ALLOW_BATCH = 2;
+/** Of fewer packets each is told whether it was still there: that costs less than the kernel's account, which a batch needs. */
+const WORTH_BATCHING = 16;
 
 /**
  * An NFQUEUE of the kernel: `NfQueue.open()`, listen to `packets`, give verdicts. A packet without a verdict is held, in
@@ -216,9 +218,10 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
 
   async #settleChunk(ids: Uint32Array, code: number, mark: number): Promise<number> {
     const queue = this.#open();
-    this.#teller.findingsLater(this.#ledger.compare());
+    const batching = ids.length >= WORTH_BATCHING;
+    if (batching) this.#teller.findingsLater(this.#ledger.compare());
     const before = native.sequence(queue);
-    const settled = this.#settled(native.verdicts(queue, ids, this.#batching() | ASK_ACK, code, mark), ids.length);
+    const settled = this.#settled(native.verdicts(queue, ids, (batching ? this.#batching() : 0) | ASK_ACK, code, mark), ids.length);
     if (settled === 0) return 0;
     const first = (before + 1) >>> 0;
     const last = native.sequence(queue);

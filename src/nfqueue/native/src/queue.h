@@ -26,6 +26,7 @@ struct nfq_queue {
   struct nfq_reading reading;
   uint64_t window_start; /* ns; since when `window_packets` are counted */
   uint32_t window_packets;
+  uint64_t last_packets; /* ns; when packets were read last */
   bool started;
   bool failed; /* nothing more can be read */
   struct nfq_socket socket;

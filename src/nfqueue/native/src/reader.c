@@ -103,6 +103,7 @@ static bool read_burst(struct nfq_queue *queue, uint32_t *packets) {
     uv_poll_stop(&queue->tick);
   }
   *packets += report.packets;
+  if (report.packets > 0) queue->last_packets = uv_hrtime();
   tell(queue, &report, buffer);
   return !queue->closed && !queue->failed && (count < 0 || (uint32_t)count == queue->reading.slots);
 }
@@ -179,15 +180,16 @@ void nfq_reader_start(struct nfq_queue *queue) {
   uv_poll_start(&queue->poll, UV_READABLE, on_readable);
 }
 
-/* Reads, and lets JavaScript settle what it reads, until nothing has come for a while or time is up. */
+/*
+ * Reads, and lets JavaScript settle what it reads, until nothing has come for a while or time is up. The while may have
+ * been before: then one look is enough.
+ */
 static void await_quiet(struct nfq_queue *queue, const struct nfq_pause *pause) {
   const uint64_t start = uv_hrtime();
-  uint64_t now = start, last = start;
-  while (!queue->closed && !queue->failed && now - last < pause->quiet_us * 1000ull && now - start < pause->within_us * 1000ull) {
+  for (uint64_t now = start; !queue->closed && !queue->failed && now - start < pause->within_us * 1000ull; now = uv_hrtime()) {
     uint32_t packets = 0;
     read_turn(queue, &packets);
-    now = uv_hrtime();
-    if (packets > 0) last = now;
+    if (packets == 0 && uv_hrtime() - queue->last_packets >= pause->quiet_us * 1000ull) return;
   }
 }
 
