@@ -1,4 +1,4 @@
-import { chmod, mkdir, unlink } from 'node:fs/promises';
+import { chmod, lstat, mkdir, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { pipeline } from 'node:stream';
@@ -47,7 +47,8 @@ export class ControlServer {
 
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => { this.#server.close(() => { resolve(); }); });
-    for (const client of this.#clients) client.end();
+    // Not `end`: a client that has stopped reading would hold us back.
+    for (const client of this.#clients) client.destroySoon();
     await closed;
   }
 }
@@ -65,8 +66,9 @@ function listen(server: Server, path: string): Promise<void> {
   });
 }
 
-/** A socket file that nobody answers on was left by a daemon that was killed. */
+/** A socket file that nobody answers on was left by a daemon that was killed; any other file is somebody's. */
 async function clearStale(path: string): Promise<void> {
+  if ((await lstat(path).catch(() => undefined))?.isSocket() !== true) return;
   const answered = await new Promise<boolean>((resolve) => {
     const probe = connect(path);
     probe.once('connect', () => {

@@ -1,4 +1,4 @@
-import { chmod, mkdir, unlink } from 'node:fs/promises';
+import { chmod, lstat, mkdir, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
@@ -77,9 +77,10 @@ function listen(server: Server, address: MetricsAddress): Promise<void> {
   });
 }
 
-/** A socket file that nobody answers on was left by a daemon that was killed. */
+/** A socket file that nobody answers on was left by a daemon that was killed; any other file is somebody's. */
 async function makeRoom(path: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
+  if ((await lstat(path).catch(() => undefined))?.isSocket() !== true) return;
   const deserted = await new Promise<boolean>((resolve) => {
     const probe = connect(path);
     probe.once('connect', () => {

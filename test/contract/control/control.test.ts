@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { linkSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -93,11 +94,27 @@ describe('the control socket', () => {
   });
 
   it('replaces a socket file that nobody answers on', async () => {
+    linkSync(path, join(folder, 'left.sock')); // what a `kill -9` leaves
     await server.close();
-    writeFileSync(path, '');
+    renameSync(join(folder, 'left.sock'), path);
     server = await ControlServer.listen(path);
     server.serve(handlers);
     expect(await isServed(path)).toBe(true);
+  });
+
+  it('leaves a file alone that is no socket', async () => {
+    const file = join(folder, 'precious');
+    writeFileSync(file, 'text');
+    await expect(ControlServer.listen(file)).rejects.toMatchObject({ code: 'CONTROL_REFUSED', place: file });
+    expect(readFileSync(file, 'utf8')).toBe('text');
+  });
+
+  it('closes though a client does not hang up', async () => {
+    const client = connect({ path, allowHalfOpen: true });
+    await once(client, 'connect');
+    await requestStatus(path); // the server has seen the one before, too
+    await server.close();
+    client.destroy();
   });
 
   it('says so where no daemon is', async () => {

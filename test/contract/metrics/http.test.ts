@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -67,6 +67,13 @@ describe('metrics over HTTP', () => {
         expect((await get({ socketPath: path }, '/healthz')).status).toBe(200);
       });
     }
+  });
+
+  it('leaves a file alone that is no socket', async () => {
+    const file = join(folder, 'precious');
+    writeFileSync(file, 'text');
+    await expect(serving({ socket: file }, () => Promise.resolve())).rejects.toMatchObject({ code: 'ADDRESS_IN_USE', place: file });
+    expect(readFileSync(file, 'utf8')).toBe('text');
   });
 
   it('does not take an address that somebody has', async () => {
