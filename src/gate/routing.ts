@@ -110,7 +110,15 @@ export class Routing {
     }
     const done: Family[] = [];
     const spec = closingRule(tunnel, this.#options.mask, this.#options.priority);
-    const change = (family: Family, verb: 'add' | 'del'): Promise<string> => this.#run('ip', [`-${family}`, 'rule', verb, ...spec.split(' ')]);
+    const change = async (family: Family, verb: 'add' | 'del'): Promise<void> => {
+      try {
+        await this.#run('ip', [`-${family}`, 'rule', verb, ...spec.split(' ')]);
+      } catch (error) {
+        // Has somebody done it already? systemd-networkd removes rules that it does not know.
+        const rules = parseRules(await this.#show(family, 'rule', 'show'), family);
+        if (rules.some((rule) => rule.spec.includes(` lookup ${tunnel.closingTable} `)) !== (verb === 'add')) throw error;
+      }
+    };
     try {
       for (const family of tunnel.families) {
         await change(family, on ? 'add' : 'del');

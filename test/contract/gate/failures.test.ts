@@ -95,6 +95,19 @@ describe('gate: what can go wrong', () => {
     expect((await lab.state()).includes('add ood-office-open ood-office-4')).toBe(true);
   });
 
+  it('goes on where somebody has removed its routing rules', async () => {
+    const gate = gateWith();
+    await gate.install([tunnelOf()]);
+    const rules = async () => (await Promise.all(['-4 rule', '-6 rule'].map((args) => lab.router.ip(args)))).filter((text) => text.includes('90:')).length;
+    await gate.catchFirst('office', true);
+    expect(await rules()).toBe(2);
+    await lab.router.ip('-6 rule del pref 90'); // of one family: the other is still to be removed
+    await gate.catchFirst('office', false);
+    expect(await rules()).toBe(0);
+    await gate.catchFirst('office', true);
+    expect(await rules()).toBe(2);
+  });
+
   it('drops what is protected while nobody listens', async () => {
     const deaf = await RouterLab.create({ listen: false });
     await createGate({ backend: 'iptables-legacy', marks, exec: deaf.exec }).install([tunnelOf()]);
