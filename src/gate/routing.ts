@@ -134,10 +134,13 @@ export class Routing {
   async keep(tunnel: PlannedTunnel, addresses: Addresses, options: { readonly catching: boolean; readonly unused: readonly KeptAddress[] }): Promise<void> {
     const routes = this.#routes(tunnel, addresses, options.catching);
     const kept = keptOf(addresses).filter(({ address }) => !this.#foreign.has(address));
+    // Somebody may have taken one away already.
+    const present = options.unused.length === 0 ? new Set<string>() : parseLoopback(await this.#run('ip', ['-json', 'addr', 'show', 'dev', 'lo']));
+    const unused = options.unused.filter(({ address }) => present.has(address) && !this.#foreign.has(address));
     await this.#apply((family) => [
       ...inFamily(kept, family).map((address) => `addr replace ${renderKept(address)}`),
       ...inFamily(routes, family).filter(({ source }) => source !== undefined).map((route) => `route replace ${renderRoute(route, this.#target(family))}`),
-      ...inFamily(options.unused, family).filter(({ address }) => !this.#foreign.has(address)).map(dropAddress),
+      ...inFamily(unused, family).map(dropAddress),
     ]);
   }
 

@@ -108,6 +108,15 @@ describe('gate: what can go wrong', () => {
     expect(await rules()).toBe(2);
   });
 
+  it('goes on where somebody has removed an address that it kept', async () => {
+    const gate = gateWith();
+    await gate.install([tunnelOf()]);
+    await gate.keepAddresses('office', { ipv4: '10.8.0.2' });
+    await lab.router.ip('addr del 10.8.0.2/32 dev lo');
+    await gate.keepAddresses('office', { ipv4: '10.8.0.3' });
+    expect(await lab.router.ip('route show 10.99.0.0/16')).toContain('src 10.8.0.3');
+  });
+
   it('drops what is protected while nobody listens', async () => {
     const deaf = await RouterLab.create({ listen: false });
     await createGate({ backend: 'iptables-legacy', marks, exec: deaf.exec }).install([tunnelOf()]);
