@@ -1,9 +1,15 @@
 import { performance } from 'node:perf_hooks';
-import { timer } from 'rxjs';
+import { defer, switchMap, timer } from 'rxjs';
 import type { ClockPort } from '../core/ports.js';
+
+/** A timer of Node.js takes no more, and fires at once for what is longer: 24.8 days. */
+const LONGEST_MS = 2 ** 31 - 1;
 
 /** Steady time in milliseconds since the epoch: it does not jump when somebody sets the clock. */
 export const systemClock: ClockPort = {
   now: () => performance.timeOrigin + performance.now(),
-  at: (time) => timer(Math.max(0, time - systemClock.now())),
+  at: (time) => defer(() => {
+    const waitMs = Math.max(0, time - systemClock.now());
+    return waitMs > LONGEST_MS ? timer(LONGEST_MS).pipe(switchMap(() => systemClock.at(time))) : timer(waitMs);
+  }),
 };
