@@ -22,8 +22,10 @@ export function createHandlers(tunnels: TunnelSet, stateFile: StateFile, gate: P
       const tunnel = tunnels.get(name);
       await stateFile.forget(name);
       tunnel.tryAgain();
-      const state = await tunnel.command({ type: 'command', command: 'up' }, ({ at }) => at === 'up' || at === 'backoff' || at === 'locked');
-      if (state.at === 'backoff' || state.at === 'locked') throw new DaemonError('LINK_FAILED', state.failure.detail, { place: `tunnel ${name}`, hint: 'the log has what OpenVPN said' });
+      const state = await tunnel.command({ type: 'command', command: 'up' }, ({ at }) => at !== 'dialing' && at !== 'draining');
+      const place = `tunnel ${name}`;
+      if (state.at === 'backoff' || state.at === 'locked') throw new DaemonError('LINK_FAILED', state.failure.detail, { place, hint: 'the log has what OpenVPN said' });
+      if (state.at !== 'up') throw new DaemonError('CONTROL_REFUSED', `somebody wanted it down meanwhile: it is ${state.at}`, { place });
     },
     down: async (name) => {
       await tunnels.get(name).command({ type: 'command', command: 'down' }, ({ at }) => at !== 'draining' && at !== 'up');

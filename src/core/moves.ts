@@ -160,8 +160,9 @@ export function close(tunnel: Tunnel, connection: Connection, cause: 'idle' | 'c
 export function closed(tunnel: Tunnel, state: Draining, held: number, context: Context): Transition {
   const { redial: wake, ...rest } = state;
   const lingering: Draining = { ...rest, phase: 'lingering', until: context.now + context.policy.lingerMs };
-  // What was held while the gate closed may have gone into the living tunnel.
-  return held === 0 ? stay({ ...tunnel, state: lingering }) : wanted(tunnel, lingering, wake ?? { at: context.now }, context);
+  // What was held while the gate closed may have gone into the living tunnel; an `up` is still to be obeyed.
+  const satisfied = held === 0 && (wake === undefined || wake.packet !== undefined);
+  return satisfied ? stay({ ...tunnel, state: lingering }) : wanted(tunnel, lingering, wake ?? { at: context.now }, context);
 }
 
 /** Somebody wants the tunnel that is going down. */

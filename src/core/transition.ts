@@ -41,7 +41,9 @@ export function deadlineOf(state: State, policy: Policy): number | undefined {
     case 'up':
       return Number.isFinite(state.idle.nextCheckAt) ? state.idle.nextCheckAt : undefined;
     case 'draining':
-      return state.phase === 'lingering' ? state.until : undefined;
+      if (state.phase === 'lingering') return state.until;
+      // What is held waits for the old link's end no longer than for a dial.
+      return state.phase === 'stopping' && state.redial ? state.redial.at + policy.holdTimeoutMs : undefined;
     case 'backoff':
     case 'paused':
       return state.until;
@@ -86,6 +88,8 @@ function fromDialing(tunnel: Tunnel, state: Dialing, event: TunnelEvent, context
       return move.fail(tunnel, failures, event.failure ?? { code: 'exit', detail: event.reason }, [], context);
     case 'effect-failed':
       return move.fail(tunnel, failures, { code: 'firewall', detail: event.detail }, [{ do: 'stop-link' }], context);
+    case 'queue-failed': // the release ended before its time
+      return phase === 'releasing' ? move.fail(tunnel, failures, { code: 'firewall', detail: event.detail }, [{ do: 'stop-link' }], context) : stay(tunnel);
     case 'clock':
       return move.fail(tunnel, failures, { code: 'timeout', detail: `not connected after ${context.policy.holdTimeoutMs} ms${setback === undefined ? '' : ` (${setback})`}` }, [{ do: 'stop-link' }], context);
     case 'command':
@@ -127,8 +131,9 @@ function fromDraining(tunnel: Tunnel, state: Draining, event: TunnelEvent, conte
     case 'done':
       return event.what === 'closed' && state.phase === 'closing' ? move.closed(tunnel, state, event.held, context) : stay(tunnel);
     case 'effect-failed': // the guard stands whatever the gate does: go on going down
-    case 'clock':
       return move.stopLink(tunnel, state, context);
+    case 'clock':
+      return state.phase === 'stopping' && state.redial ? move.fail(tunnel, 0, { code: 'timeout', detail: 'the old link does not end' }, [], context) : move.stopLink(tunnel, state, context);
     case 'link-reconnecting': // the link restarts by itself while it should end
       return state.phase === 'stopping' ? stay(tunnel) : move.stopLink(tunnel, state, context);
     case 'link-down':

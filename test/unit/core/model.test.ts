@@ -165,7 +165,7 @@ const steps = fc.oneof(
 );
 
 /** Lets everything come to rest: the link gets on as `how` says, time passes, and of the effects only the `failing`th fails. */
-function settle(world: World, how: 'well' | 'badly', failing = Infinity): void {
+function settle(world: World, how: 'well' | 'badly' | 'never', failing = Infinity): void {
   let effects = 0;
   for (let turn = 0; turn < 60; turn++) {
     while (world.lists.length > 0 || world.events.length > 0) {
@@ -173,13 +173,13 @@ function settle(world: World, how: 'well' | 'badly', failing = Infinity): void {
       world.deliver();
     }
     world.queueMoves();
-    if (world.link === 'dialing' || world.link === 'ending') world.linkMoves(how);
+    if (how !== 'never' && (world.link === 'dialing' || world.link === 'ending')) world.linkMoves(how);
     // Time passes for a while, and then only as long as somebody waits.
     else if ((turn < 30 || world.held > 0) && world.events.length === 0) world.clock();
   }
 }
 
-describe.each(['well', 'badly'] as const)('whatever happened, when the link then goes %s', (how) => {
+describe.each(['well', 'badly', 'never'] as const)('whatever happened, when the link then goes %s', (how) => {
   it('no held packet stays without an answer', () => {
     fc.assert(fc.property(fc.array(steps, { maxLength: 120 }), fc.nat(25), (sequence, failing) => {
       const world = new World();

@@ -18,6 +18,8 @@ const states = {
   'dialing/opening': { at: 'dialing', since: 0, failures: 1, phase: 'opening', connection },
   'up': { at: 'up', since: 0, connection, settled: true, idle: { lastTrafficAt: now - 8000, nextCheckAt: now, packets: 7 } },
   'draining/closing': { at: 'draining', since: 0, phase: 'closing', cause: 'idle', connection },
+  'draining/closing, packet': { at: 'draining', since: 0, phase: 'closing', cause: 'command', connection, redial: { at: now, packet } },
+  'draining/closing, up': { at: 'draining', since: 0, phase: 'closing', cause: 'command', connection, redial: { at: now } },
   'draining/lingering': { at: 'draining', since: 0, phase: 'lingering', cause: 'idle', connection, until: now },
   'draining/lingering by command': { at: 'draining', since: 0, phase: 'lingering', cause: 'command', connection, until: now },
   'draining/stopping': { at: 'draining', since: 0, phase: 'stopping', cause: 'idle' },
@@ -99,6 +101,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'down': 'draining/stopping: answer, hold, gate hold, stop-link',
   },
   'dialing/releasing': {
+    'queue-failed': 'backoff: gate reject, answer, stop-link, catch-first off',
     'network': 'dialing/connecting: hold, gate hold, catch-first on, expect-gate open, redial',
     'released': 'dialing/opening: gate open, report opened',
     'link-reconnecting': 'dialing/connecting: hold, gate hold, catch-first on, expect-gate open',
@@ -144,6 +147,28 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'link-down, failed': 'idle: hold, gate hold, catch-first off',
     'link-down, refused': 'idle: hold, gate hold, catch-first off',
   },
+  'draining/closing, packet': {
+    'closed': 'draining/lingering',
+    'closed, 2 held': 'draining/lingering',
+    'gate failed': 'draining/stopping: stop-link',
+    'other effect failed': 'draining/stopping: stop-link',
+    'clock': 'draining/stopping: stop-link',
+    'link-reconnecting': 'draining/stopping: stop-link',
+    'link-down': 'dialing/connecting: hold, gate hold, catch-first off, dial, expect-gate open',
+    'link-down, failed': 'dialing/connecting: hold, gate hold, catch-first off, dial, expect-gate open',
+    'link-down, refused': 'dialing/connecting: hold, gate hold, catch-first off, dial, expect-gate open',
+  },
+  'draining/closing, up': {
+    'closed': 'draining/lingering',
+    'closed, 2 held': 'draining/lingering',
+    'gate failed': 'draining/stopping: stop-link',
+    'other effect failed': 'draining/stopping: stop-link',
+    'clock': 'draining/stopping: stop-link',
+    'link-reconnecting': 'draining/stopping: stop-link',
+    'link-down': 'dialing/connecting: hold, gate hold, catch-first off, dial, expect-gate open',
+    'link-down, failed': 'dialing/connecting: hold, gate hold, catch-first off, dial, expect-gate open',
+    'link-down, refused': 'dialing/connecting: hold, gate hold, catch-first off, dial, expect-gate open',
+  },
   'draining/lingering': {
     'packets-held': 'dialing/releasing: catch-first off, release',
     'up': 'dialing/releasing: catch-first off, release',
@@ -175,7 +200,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
   'draining/stopping, wanted': {
     'gate failed': 'draining/stopping: stop-link',
     'other effect failed': 'draining/stopping: stop-link',
-    'clock': 'draining/stopping: stop-link',
+    'clock': 'backoff: gate reject, answer, catch-first off',
     'link-down': 'dialing/connecting: hold, gate hold, catch-first off, dial, expect-gate open',
     'link-down, failed': 'dialing/connecting: hold, gate hold, catch-first off, dial, expect-gate open',
     'link-down, refused': 'dialing/connecting: hold, gate hold, catch-first off, dial, expect-gate open',
@@ -270,6 +295,12 @@ describe('what the machine remembers', () => {
     expect(run(tunnelIn(fresh), events.traffic).state).toMatchObject({ idle: { lastTrafficAt: now, packets: 8 } });
   });
 
+  it('obeys an `up` that came while the gate closed; packets of that time have gone into the living tunnel', () => {
+    const closed = (state: State): State => run(run(tunnelIn(state), events.closed), events.clock).state;
+    expect(closed(states['draining/closing, up'])).toMatchObject({ phase: 'stopping', redial: { at: now } });
+    expect(closed(states['draining/closing, packet'])).not.toHaveProperty('redial');
+  });
+
   it('tells the packet that came while going down as what woke next', () => {
     const draining = run(tunnelIn(states['draining/stopping']), events['packets-held'], now);
     expect(draining.wakes).toBe(1);
@@ -331,6 +362,11 @@ describe('deadlines', () => {
 
   it('bounds a dial by hold.timeout', () => {
     expect(deadlineOf(states['dialing/connecting'], policy)).toBe(30_000);
+  });
+
+  it('bounds the wait for the old link by it, too, where packets are held', () => {
+    expect(deadlineOf(states['draining/stopping, wanted'], policy)).toBe(now - 50 + 30_000);
+    expect(deadlineOf(states['draining/stopping'], policy)).toBeUndefined();
   });
 
   it('does not watch where nobody asked for it, but for once after the opening', () => {
