@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { Observable, ReplaySubject } from 'rxjs';
 import split2 from 'split2';
@@ -28,6 +30,22 @@ export interface SessionOptions {
 /** execa follows a SIGTERM that was not obeyed with SIGKILL, after 5 seconds. */
 function start({ program, args, cwd, config }: SessionOptions) {
   return execa(program, [...args], { cwd, input: config, reject: false, buffer: false, cleanup: true, forceKillAfterDelay: 5000 });
+}
+
+/** What was written just before the end is still on its way through the pipe. */
+const LAST_WORDS_MS = 100;
+
+interface ProcessEnd {
+  readonly exitCode?: number | undefined;
+  readonly signal?: NodeJS.Signals | undefined;
+  readonly originalMessage?: string | undefined;
+}
+
+/** execa's own promise waits for the pipes, too, which something that an `up` script has left running may hold open for ever. */
+async function ended(child: ReturnType<typeof start>): Promise<ProcessEnd> {
+  const [exitCode, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
+  await sleep(LAST_WORDS_MS, undefined, { ref: false });
+  return { exitCode: exitCode ?? undefined, signal: signal ?? undefined };
 }
 
 /** One OpenVPN process from its start to its end, over its management interface. */
@@ -115,7 +133,10 @@ export class Session {
     this.#process = child;
     child.stdout.pipe(split2()).on('data', (line: string) => { this.#log(line); });
     child.stderr.pipe(split2()).on('data', (line: string) => { this.#log(line); });
-    const { exitCode, signal, originalMessage } = await child;
+    const { exitCode, signal, originalMessage } = await Promise.race([child, ended(child)]);
+    // Or what a script has left running would hold them open, and this process back.
+    child.stdout.destroy();
+    child.stderr.destroy();
     if (exitCode === 0) return {};
     return { problem: signal ? `${program} was ended by ${signal}` : exitCode === undefined ? (originalMessage ?? 'it did not start') : `${program} ended with status ${exitCode}` };
   }
