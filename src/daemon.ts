@@ -88,7 +88,7 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
   const stateFile = await StateFile.open(settings.stateFile);
   const folder = await privateFolder(settings.control.socket);
   undo.push(() => rm(folder, { recursive: true, force: true }));
-  const tunnels = new TunnelSet({ marks, folder, log, clock: systemClock, routes: (tunnel) => gate.routes(tunnel) }, gate);
+  const tunnels: TunnelSet = new TunnelSet({ marks, folder, log, clock: systemClock, routes: (tunnel) => gate.routes(tunnel), moved: () => tunnels.exempt() }, gate);
   undo.push(() => tunnels.unbind());
   await tunnels.prepare(settings.tunnels);
   const handlers: Handlers = {

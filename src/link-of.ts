@@ -16,6 +16,8 @@ export interface LinkMeans {
   readonly clock: ClockPort;
   /** What the link of a tunnel must route into its device. */
   readonly routes: (tunnel: string) => readonly Prefix[];
+  /** The servers of a tunnel have other addresses; resolves when the gate knows them. Never rejects. */
+  readonly moved: () => Promise<void>;
 }
 
 /** A link and what else its tunnel asks of it. */
@@ -31,14 +33,14 @@ export interface TunnelLink {
 }
 
 /** The link that a tunnel's settings describe. Nothing is started yet. Rejects with a DaemonError. */
-export async function linkOf(settings: TunnelSettings, { marks, folder, log, clock, routes }: LinkMeans): Promise<TunnelLink> {
+export async function linkOf(settings: TunnelSettings, { marks, folder, log, clock, routes, moved }: LinkMeans): Promise<TunnelLink> {
   const { name, device, link, standby, idle, hold } = settings;
   const answers = credentialsOf(name, settings.credentials);
   const { credentials, signOn } = answers;
   switch (link.kind) {
     case 'openvpn': {
       const inactiveMs = typeof idle === 'object' && idle.by === 'openvpn' ? { inactiveMs: idle.after } : {};
-      const port = await OpenvpnLink.create({ name, device, config: link.config, program: link.program, args: link.args, mark: marks.transport, credentials, signOn, standby, folder, routes: () => routes(name), dialTimeoutMs: hold.timeout, holdPackets: hold.packets, ...inactiveMs }, clock, log);
+      const port = await OpenvpnLink.create({ name, device, config: link.config, program: link.program, args: link.args, mark: marks.transport, credentials, signOn, standby, folder, routes: () => routes(name), moved, dialTimeoutMs: hold.timeout, holdPackets: hold.packets, ...inactiveMs }, clock, log);
       return { port, remotes: () => port.remotes, isCurrent: () => port.isCurrent(), ready: () => false, credentials: answers };
     }
     case 'attach': {

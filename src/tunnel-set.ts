@@ -1,7 +1,7 @@
 import { Subject } from 'rxjs';
 import type { TunnelSettings } from './config/load.js';
 import type { ReloadReport } from './control/api.js';
-import { DaemonError } from './core/errors.js';
+import { DaemonError, messageOf } from './core/errors.js';
 import type { Step } from './core/join.js';
 import type { GatePort } from './core/ports.js';
 import { gateOf } from './core/state.js';
@@ -118,6 +118,15 @@ export class TunnelSet {
       await this.#gate.catchFirst(tunnel.name, false).catch(() => undefined);
     }
     await Promise.all(created.map((tunnel) => tunnel.run(this.#gate, this.#sink)));
+  }
+
+  /** The gate lets this host reach the servers where they are now. What fails is told, and tried again by the gate. */
+  exempt(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (!this.#ended) await this.install();
+    }).catch((error: unknown) => {
+      this.#means.log.error({ event: 'effect.failed', effect: 'install' }, `the servers' new addresses are not exempt yet: ${messageOf(error)}`);
+    });
   }
 
   /** Waits for a reload that is under way; there is none after it. */

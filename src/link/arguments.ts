@@ -11,6 +11,8 @@ export interface OpenvpnOptions {
   readonly device: string;
   /** Prefixes that are routed into the tunnel, whatever routes the server pushes; canonical text. Asked at each start. */
   readonly routes: () => readonly Prefix[];
+  /** The servers have other addresses; resolves when the gate lets this host reach them. Never rejects. */
+  readonly moved: () => Promise<void>;
   /** Packet mark of OpenVPN's own socket. */
   readonly mark: number;
   readonly standby: 'cold' | 'warm';

@@ -117,7 +117,7 @@ export class OpenvpnLink implements LinkPort {
       this.#phase = { at: 'none' };
       this.#down('stopped');
     } else if (phase.at === 'dialing' || phase.at === 'connected') {
-      if (phase.at === 'dialing') void this.#resolve(); // perhaps the servers moved
+      if (phase.at === 'dialing') void this.#resolveAgain();
       if (this.#options.standby === 'warm') this.#rest(phase.session);
       else this.#finish(phase.session);
     } else if (phase.at === 'resting' && phase.session.holding) {
@@ -129,6 +129,7 @@ export class OpenvpnLink implements LinkPort {
     this.#wanted = false;
     this.#timer?.unsubscribe();
     const phase = this.#phase;
+    if (phase.at === 'resolving') this.#phase = { at: 'none' };
     if ('session' in phase) {
       const closed = new Promise<void>((resolve) => { this.#closed = resolve; });
       this.#finish(phase.session);
@@ -149,6 +150,17 @@ export class OpenvpnLink implements LinkPort {
     return this.remotes.length > 0 ? undefined : problems.join('; ');
   }
 
+  /** Perhaps the servers moved. Resolves, as `#resolve` does, when the new addresses can be reached past the gate. */
+  async #resolveAgain(): Promise<string | undefined> {
+    const before = [...this.remotes].sort().join();
+    const problem = await this.#resolve();
+    if ([...this.remotes].sort().join() === before) return problem;
+    await this.#options.moved();
+    // One that waits in hold was given the old addresses.
+    if (this.#phase.at === 'resting') this.#finish(this.#phase.session);
+    return problem;
+  }
+
   /** The way up from nothing. Without an address no OpenVPN is started. */
   #begin(patienceMs = LEFT_OVER_MS): void {
     if (this.#sessions === 0 && patienceMs > 0 && hasDevice(this.#options.device)) {
@@ -162,7 +174,7 @@ export class OpenvpnLink implements LinkPort {
       return;
     }
     this.#phase = { at: 'resolving' };
-    void this.#resolve().then((problem) => {
+    void this.#resolveAgain().then((problem) => {
       if (this.#phase.at !== 'resolving') return;
       this.#phase = { at: 'none' };
       if (problem === undefined) this.#spawn();
@@ -173,7 +185,7 @@ export class OpenvpnLink implements LinkPort {
   #failed(failure: LinkFailure): void {
     if (!this.#wanted) return;
     this.#wanted = false;
-    if (failure.code === 'exit') void this.#resolve(); // perhaps the servers moved
+    if (failure.code === 'exit') void this.#resolveAgain();
     this.#events$.next({ type: 'link-down', reason: failure.code, failure });
   }
 

@@ -3,7 +3,7 @@ import { openvpnArguments, routeLines, type OpenvpnOptions } from '../../../src/
 import { readClientConfig } from '../../../src/link/client-config.js';
 
 const options: OpenvpnOptions = {
-  name: 'office', config: '/x.ovpn', program: 'openvpn', args: ['--verb', '4'], device: 'ovpn-office', routes: () => [], mark: 0x400000, standby: 'cold', folder: '/run/x', dialTimeoutMs: 30_000, holdPackets: 1024,
+  name: 'office', config: '/x.ovpn', program: 'openvpn', args: ['--verb', '4'], device: 'ovpn-office', routes: () => [], moved: () => Promise.resolve(), mark: 0x400000, standby: 'cold', folder: '/run/x', dialTimeoutMs: 30_000, holdPackets: 1024,
 };
 const place = { socket: '/run/x/s', servers: 1 };
 const optionOf = (args: readonly string[], name: string): string | undefined => args[args.indexOf(name) + 1];
