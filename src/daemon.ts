@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Observable } from 'rxjs';
-import type { Settings } from './config/load.js';
+import type { Queues, Settings } from './config/load.js';
 import { DEFAULT_MARK } from './config/schema.js';
 import type { Handlers } from './control/api.js';
 import { ControlServer } from './control/server.js';
@@ -33,8 +33,8 @@ export interface Daemon extends Handlers {
 }
 
 export interface DaemonOptions {
-  /** Reads the settings anew, for `reload`. */
-  readonly load?: () => Promise<Settings>;
+  /** Reads the settings anew, for `reload`; told of the queues that the tunnels have. */
+  readonly load?: (queues: Queues) => Promise<Settings>;
 }
 
 /** What is to be undone at the end, or when the start fails: the last first. */
@@ -95,7 +95,7 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
     ...createHandlers(tunnels, stateFile, gate),
     reload: async () => {
       if (!load) throw new DaemonError('CONTROL_REFUSED', 'this daemon was given its settings, not a file to read them from');
-      const reloaded = await tunnels.reload(async () => sameBut(settings, await load()).tunnels);
+      const reloaded = await tunnels.reload(async (queues) => sameBut(settings, await load(queues)).tunnels);
       log.info({ event: 'daemon.reloaded', ...reloaded }, `reloaded: ${reloaded.started.length} started, ${reloaded.ended.length} ended, ${reloaded.unchanged.length} unchanged`);
       return reloaded;
     },

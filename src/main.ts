@@ -1,24 +1,25 @@
 import { loadConfiguration } from './config/load.js';
 import { messageOf } from './core/errors.js';
-import { createDaemon } from './daemon.js';
+import { createDaemon, type Daemon } from './daemon.js';
 import { createLogger } from './host/log.js';
 import { ServiceManager } from './host/systemd.js';
 
 /** Runs the daemon in the foreground until SIGTERM or SIGINT; SIGHUP reloads. Resolves after a clean end, rejects with a DaemonError if it can't start. */
 export async function runDaemon(configFile: string): Promise<void> {
-  const load = (): ReturnType<typeof loadConfiguration> => loadConfiguration(configFile);
-  const settings = await load();
+  const settings = await loadConfiguration(configFile);
   const log = createLogger(settings.log);
   const manager = ServiceManager.of(process.env, log);
   const signals = new Signals();
+  let daemon: Daemon | undefined;
+  // From the beginning, when there is nothing to reload yet: unheard, either would end this process, or stop it for a debugger.
+  signals.on('SIGHUP', () => {
+    daemon?.reload().catch((error: unknown) => { log.error({ event: 'daemon.reload_failed' }, messageOf(error)); });
+  });
+  // A command that was started to bring a link up says that it has.
+  signals.on('SIGUSR1', () => { daemon?.signalReady(); });
   try {
-    const daemon = await createDaemon(settings, log, { load });
+    daemon = await createDaemon(settings, log, { load: (queues) => loadConfiguration(configFile, queues) });
     await manager.ready();
-    signals.on('SIGHUP', () => {
-      daemon.reload().catch((error: unknown) => { log.error({ event: 'daemon.reload_failed' }, messageOf(error)); });
-    });
-    // A command that was started to bring a link up says that it has.
-    signals.on('SIGUSR1', () => { daemon.signalReady(); });
     const signal = await signals.end;
     log.info({ event: 'daemon.stopping', signal }, `${signal}: stopping`);
     await manager.stopping();

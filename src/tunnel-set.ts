@@ -1,10 +1,10 @@
 import { Subject } from 'rxjs';
-import type { TunnelSettings } from './config/load.js';
+import type { Queues, TunnelSettings } from './config/load.js';
 import type { ReloadReport } from './control/api.js';
 import { DaemonError, messageOf } from './core/errors.js';
 import type { Step } from './core/join.js';
 import type { GatePort } from './core/ports.js';
-import { gateOf } from './core/state.js';
+import { gateOf, type Paused } from './core/state.js';
 import type { LinkMeans } from './link-of.js';
 import { RunningTunnel } from './tunnel.js';
 
@@ -62,10 +62,11 @@ export class TunnelSet {
    * other. Everything is read, and the new trap set, before any tunnel ends: what can't be had is refused whole, and
    * all stays as it was.
    */
-  reload(load: () => Promise<readonly TunnelSettings[]>): Promise<ReloadReport> {
+  reload(load: (queues: Queues) => Promise<readonly TunnelSettings[]>): Promise<ReloadReport> {
     return this.#inTurn(async () => {
       if (this.#ended) throw new DaemonError('CONTROL_REFUSED', 'the daemon is stopping');
-      return this.#replace(await this.#compare(await load()));
+      const queues = new Map([...this].map(({ name, settings: { queue } }) => [name, queue]));
+      return this.#replace(await this.#compare(await load(queues)));
     });
   }
 
@@ -93,14 +94,12 @@ export class TunnelSet {
       await this.install().catch(() => undefined);
       throw error;
     }
-    await Promise.all(ended.map(async (tunnel) => {
-      await tunnel.end();
-      await tunnel.unbind();
-      this.#tunnels.delete(tunnel.name);
-    }));
-    const bound = await Promise.allSettled(freed.map((tunnel) => tunnel.bind()));
-    const lost = freed.filter((_, index) => bound[index]?.status === 'rejected');
+    const heirs = await Promise.all(ended.map((tunnel) => this.#end(tunnel, freed.find((next) => next.inherits(tunnel)))));
+    const unbound = freed.filter((tunnel) => !heirs.includes(tunnel));
+    const bound = await Promise.allSettled(unbound.map((tunnel) => tunnel.bind()));
+    const lost = unbound.filter((_, index) => bound[index]?.status === 'rejected');
     await this.#begin(created.filter((tunnel) => !lost.includes(tunnel)));
+    for (const { name, tunnel: { state } } of ended) if (state.at === 'paused') this.#pauseAgain(name, state);
     const failed = bound.find((result) => result.status === 'rejected');
     // Somebody took the queue in the very moment: nothing gets to what is protected there; the next reload tries again.
     if (failed) throw failed.reason;
@@ -108,6 +107,16 @@ export class TunnelSet {
     for (const tunnel of this) if (tunnel.tunnel.state.at === 'locked') tunnel.tell({ type: 'command', command: 'resume' });
     const names = (tunnels: readonly RunningTunnel[]): readonly string[] => tunnels.map(({ name }) => name);
     return { started: names(created), ended: names(ended), unchanged: names(next.filter((tunnel) => !created.includes(tunnel))) };
+  }
+
+  /** What a tunnel holds is answered, or goes to its heir and outlives the tunnel's device. Resolves with the heir. */
+  async #end(tunnel: RunningTunnel, heir: RunningTunnel | undefined): Promise<RunningTunnel | undefined> {
+    if (heir) await this.#gate.catchFirst(tunnel.name, true).catch(() => undefined); // a gate that fails is repaired, and told
+    await tunnel.end(heir ? 'hold' : 'answer');
+    if (heir) heir.inherit(tunnel);
+    else await tunnel.unbind();
+    this.#tunnels.delete(tunnel.name);
+    return heir;
   }
 
   async #begin(created: readonly RunningTunnel[]): Promise<void> {
@@ -127,6 +136,12 @@ export class TunnelSet {
     }).catch((error: unknown) => {
       this.#means.log.error({ event: 'effect.failed', effect: 'install' }, `the servers' new addresses are not exempt yet: ${messageOf(error)}`);
     });
+  }
+
+  /** One that was paused and has other settings now is still paused. */
+  #pauseAgain(name: string, { bypass, until }: Paused): void {
+    const lasts = until === undefined ? {} : { forMs: Math.max(0, until - this.#means.clock.now()) };
+    this.#tunnels.get(name)?.tell({ type: 'command', command: 'pause', bypass, ...lasts });
   }
 
   /** Waits for a reload that is under way; there is none after it. */

@@ -10,9 +10,9 @@ import { processOf } from './host/process-of.js';
 import { linkOf, type LinkMeans, type TunnelLink } from './link-of.js';
 import type { PersonsAnswer } from './management/attended.js';
 import type { CredentialRequest } from './management/requests.js';
-import { HoldQueue } from './nfqueue/queue.js';
+import { HoldQueue, type HoldQueueOptions } from './nfqueue/queue.js';
 
-/** One tunnel with its adapters. `create`, `bind`, `run`, and at its end `end`. */
+/** One tunnel with its adapters. `create`, `bind` (or `inherit`), `run`, and at its end `end`. */
 export class RunningTunnel {
   readonly settings: TunnelSettings;
   readonly #means: LinkMeans;
@@ -37,8 +37,18 @@ export class RunningTunnel {
 
   /** Binds the queue. Rejects with QUEUE_IN_USE, NOT_PERMITTED or QUEUE_FAILED. */
   async bind(): Promise<void> {
-    const { name, device, hold, queue: num, onFailure } = this.settings;
-    this.#queue = await HoldQueue.open({ tunnel: name, num, packets: hold.packets, device, marks: this.#means.marks, silent: onFailure === 'drop' }, this.#means.clock, this.#means.log);
+    this.#queue = await HoldQueue.open(this.#queueOptions, this.#means.clock, this.#means.log);
+  }
+
+  /** Whether the queue of that tunnel, with what it holds, can be this one's. */
+  inherits(from: RunningTunnel): boolean {
+    return JSON.stringify(this.#queueOptions) === JSON.stringify(from.#queueOptions);
+  }
+
+  /** Takes the queue of a tunnel that has ended. */
+  inherit(from: RunningTunnel): void {
+    this.#queue = from.#queue;
+    from.#queue = undefined;
   }
 
   /** Whether it is what these settings describe, the files that they name included. */
@@ -73,6 +83,7 @@ export class RunningTunnel {
       this.#findWaker(step);
     });
     await this.#link.port.start();
+    this.#bound.remind();
   }
 
   /** False if nothing waited to be told that the link is up. */
@@ -110,11 +121,11 @@ export class RunningTunnel {
     return result;
   }
 
-  /** The machine stops: what is held, and what still arrives, is answered with an error, and the link ends. */
-  async end(): Promise<void> {
+  /** The machine stops, and the link ends: what is held, and what still arrives, is answered with an error, or held for an heir. */
+  async end(packets: 'answer' | 'hold' = 'answer'): Promise<void> {
     this.#running?.unsubscribe();
     this.#steps$.complete();
-    this.#queue?.answer();
+    this.#queue?.[packets]();
     await this.#link.port.close();
   }
 
@@ -129,6 +140,11 @@ export class RunningTunnel {
     void processOf(event.first).then((found) => {
       if (found) this.tell({ type: 'waker-found', process: `${found.program}[${found.pid}]` });
     });
+  }
+
+  get #queueOptions(): HoldQueueOptions {
+    const { name, device, hold, queue: num, onFailure } = this.settings;
+    return { tunnel: name, num, packets: hold.packets, device, marks: this.#means.marks, silent: onFailure === 'drop' };
   }
 
   get #bound(): HoldQueue {

@@ -36,26 +36,33 @@ const FIRST_QUEUE = 7500;
 /** Files may clash in every line. */
 const TOLD = 5;
 
-/** Reads and checks a configuration file. Rejects with CONFIG_UNREADABLE or CONFIG_INVALID; the message names every problem with its line. */
-export async function loadConfiguration(file: string): Promise<Settings> {
+/** NFQUEUE numbers by tunnel. */
+export type Queues = ReadonlyMap<string, number>;
+
+/**
+ * Reads and checks a configuration file. Rejects with CONFIG_UNREADABLE or CONFIG_INVALID; the message names every problem
+ * with its line. `present`: the queues of tunnels that run already, which they keep unless the file names others.
+ */
+export async function loadConfiguration(file: string, present?: Queues): Promise<Settings> {
   let text: string;
   try {
     text = await readFile(file, 'utf8');
   } catch (cause) {
     throw new DaemonError('CONFIG_UNREADABLE', messageOf(cause), { cause, place: file, hint: 'name the configuration with --config FILE' });
   }
-  return parseConfiguration(text, file);
+  return parseConfiguration(text, file, present);
 }
 
 /** The same for text that is already there; `file` is named in errors, and its folder is where relative paths start. */
-export function parseConfiguration(text: string, file: string): Settings {
+export function parseConfiguration(text: string, file: string, present: Queues = new Map()): Settings {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const problems: Problem[] = document.errors.map((error) => ({ line: lines.linePos(error.pos[0]).line, path: '', message: error.message }));
   if (problems.length > 0) throw invalid(file, problems);
   const result = schema.safeParse(document.toJS() ?? {});
   if (!result.success) throw invalid(file, result.error.issues.flatMap((issue) => problemsOf(issue, document, lines)));
-  const settled = Object.entries(result.data.tunnels).map(([name, tunnel], index) => settle(name, tunnel, index, dirname(file)));
+  const queues = queuesOf(result.data.tunnels, present);
+  const settled = Object.entries(result.data.tunnels).map(([name, tunnel]) => settle(name, tunnel, queues.get(name) ?? FIRST_QUEUE, dirname(file)));
   const tunnels = settled.map(({ settings }) => settings);
   const found = [...settled.flatMap(({ mistakes }) => mistakes), ...clashesOf(tunnels)].map(({ path, ...rest }) => ({ line: lineOf(path, document, lines), path: path.join('.'), ...rest }));
   if (found.length > 0) throw invalid(file, found);
@@ -82,13 +89,35 @@ function invalid(file: string, problems: readonly Problem[]): DaemonError {
   return new DaemonError('CONFIG_INVALID', sentences.join(''), { place: sorted[0] === undefined ? file : placeOf(sorted[0]) });
 }
 
-function settle(name: string, { openvpn, command, ...tunnel }: TunnelConfiguration, index: number, folder: string): { readonly settings: TunnelSettings; readonly mistakes: readonly Mistake[] } {
+/** Where none is named, the one that the tunnel has already (a reload must not part it from its own), or the first that is free. */
+function queuesOf(tunnels: Readonly<Record<string, TunnelConfiguration>>, present: Queues): Queues {
+  const entries = Object.entries(tunnels);
+  const queues = new Map(entries.flatMap(([name, { queue }]) => (queue === undefined ? [] : [[name, queue] as const])));
+  const taken = new Set(queues.values());
+  const give = (name: string, queue: number): void => {
+    queues.set(name, queue);
+    taken.add(queue);
+  };
+  const without = entries.flatMap(([name]) => (queues.has(name) ? [] : [name]));
+  for (const name of without) {
+    const queue = present.get(name);
+    if (queue !== undefined && !taken.has(queue)) give(name, queue);
+  }
+  let next = FIRST_QUEUE;
+  for (const name of without.filter((each) => !queues.has(each))) {
+    while (taken.has(next)) next += 1;
+    give(name, next);
+  }
+  return queues;
+}
+
+function settle(name: string, { openvpn, command, ...tunnel }: TunnelConfiguration, queue: number, folder: string): { readonly settings: TunnelSettings; readonly mistakes: readonly Mistake[] } {
   const credentials = tunnel.credentials && { credentials: credentialsOf(tunnel.credentials, folder) };
   const protect = readPrefixList(tunnel.protect, folder);
   const exclude = readPrefixList(tunnel.exclude, folder);
   const mistakes = Object.entries({ protect, exclude }).flatMap(([key, { problems }]) => problems.map(({ index: element, ...problem }): Mistake => ({ path: ['tunnels', name, key, element], ...problem })));
   const empty: Mistake[] = mistakes.length + protect.prefixes.length === 0 ? [{ path: ['tunnels', name, 'protect'], message: 'names no prefix: nothing would be protected' }] : [];
-  const settings = { ...tunnel, ...credentials, protect: protect.prefixes, exclude: exclude.prefixes, name, device: tunnel.device ?? `ovpn-${name}`, queue: tunnel.queue ?? FIRST_QUEUE + index, link: linkOf(openvpn, command, folder) };
+  const settings = { ...tunnel, ...credentials, protect: protect.prefixes, exclude: exclude.prefixes, name, device: tunnel.device ?? `ovpn-${name}`, queue, link: linkOf(openvpn, command, folder) };
   return { settings, mistakes: [...mistakes, ...empty] };
 }
 

@@ -5,6 +5,7 @@ import type { QueueEvent } from '../core/events.js';
 import type { ClockPort, LogPort, Marks, QueuePort, QueueStats, RuleChange } from '../core/ports.js';
 import { HeldPackets } from './held.js';
 import { describePacket } from './packet.js';
+import type { WakePacket } from '../core/words.js';
 
 export interface HoldQueueOptions {
   readonly tunnel: string;
@@ -42,6 +43,8 @@ export class HoldQueue implements QueuePort {
   readonly #counters = { held: 0, released: 0, rejected: 0, silenced: 0, lost: 0 };
   #mode: 'hold' | 'accept' | 'answer' = 'hold';
   #releasing: AbortController | undefined;
+  /** The packet that came when nothing was held. */
+  #first: WakePacket | undefined;
   #kernelDrops = 0;
   /** How many packets had come when the kernel was asked last what it had thrown away. */
   #looked: number | undefined = 0;
@@ -69,6 +72,11 @@ export class HoldQueue implements QueuePort {
     } catch (cause) {
       throw queueError(cause, options);
     }
+  }
+
+  /** Tells again of what is held, to whoever takes this queue over. */
+  remind(): void {
+    if (this.#held.size > 0 && this.#first) this.#events$.next({ type: 'packets-held', count: this.#held.size, first: this.#first });
   }
 
   hold(): void {
@@ -100,8 +108,8 @@ export class HoldQueue implements QueuePort {
     this.hold();
     this.#mode = 'answer';
     for (const { mark, ids } of this.#held.runs()) {
-      this.#held.delete(ids);
       this.#queue.verdicts(ids, { verdict: 'accept', mark: this.#marked(mark, this.#options.marks.reject) });
+      this.#held.delete(ids);
       this.#answered(ids.length);
     }
   }
@@ -132,12 +140,14 @@ export class HoldQueue implements QueuePort {
 
   #keep(batch: PacketBatch): void {
     const heldAt = this.#clock.now();
+    const none = this.#held.size === 0;
     let first;
     for (const packet of batch) {
       const local = packet.hook === 'output';
       first ??= describePacket(packet);
       this.#held.add({ id: packet.id, mark: packet.mark, local, outDevice: local ? packet.outDevice : undefined, heldAt });
     }
+    if (none) this.#first = first;
     if (first) this.#events$.next({ type: 'packets-held', count: batch.length, first });
   }
 

@@ -9,7 +9,7 @@ import { commandLine, Daemon, tunnelName } from '../lab/daemon.js';
 import { Lab, serviceAddress, servicePort } from '../lab/lab.js';
 import { checkout, programPath } from '../lab/paths.js';
 import { Program } from '../lab/program.js';
-import { until } from '../lab/wait.js';
+import { sleep, until } from '../lab/wait.js';
 
 let lab: Lab;
 beforeAll(async () => { lab = await Lab.open(); });
@@ -34,6 +34,46 @@ async function start(tunnel: Record<string, unknown> = {}): Promise<Daemon> {
 }
 
 const connect = () => lab.probes.lan.connect(serviceAddress.ipv4, servicePort, 5000);
+
+describe('up and down', () => {
+  it('at the same time: both are answered, and the last one is obeyed', async () => {
+    const daemon = await start({ linger: '0s' });
+    for (const pauseMs of [0, 1, 3, 10, 30]) {
+      await daemon.up();
+      await sleep(200); // the opening is over
+      const down = daemon.down();
+      if (pauseMs > 0) await sleep(pauseMs);
+      await Promise.all([down, daemon.up()]);
+      expect((await daemon.status()).state).toBe('up');
+    }
+  });
+
+  it('an `up` that somebody else ends by `down` or `pause` says so', async () => {
+    const daemon = await start();
+    lab.server.signal('SIGSTOP');
+    for (const end of [() => daemon.down(), () => request(daemon.socket, { command: 'pause', tunnel: tunnelName })]) {
+      const up = daemon.up().catch((error: unknown) => error);
+      await daemon.reaches('dialing');
+      await end();
+      expect(await up).toMatchObject({ code: 'CONTROL_REFUSED', place: `tunnel ${tunnelName}` });
+    }
+    lab.server.signal('SIGCONT');
+  });
+
+  it('what an `up` script of OpenVPN has left running holds nothing back', async () => {
+    const script = join(lab.folder, 'up.sh');
+    writeFileSync(script, '#!/bin/sh\nsleep 60 &\n', { mode: 0o755 });
+    const daemon = Daemon.launch(lab, { client: { lines: ['script-security 2', `up ${script}`] } });
+    running.push(daemon);
+    await daemon.answers();
+    for (let round = 0; round < 2; round++) {
+      expect(await connect()).toMatchObject({ ok: true, retransmits: 0 });
+      await daemon.down();
+      expect((await daemon.status()).state).toBe('idle');
+    }
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+  });
+});
 
 describe('pause and resume', () => {
   let daemon: Daemon;
@@ -114,6 +154,16 @@ describe('why', () => {
 });
 
 describe('reload', () => {
+  it.each(['SIGHUP', 'SIGUSR1'] as const)('%s during the start ends nothing', async (signal) => {
+    const daemon = Daemon.launch(lab, { client: { lines: ['log /dev/null'] } });
+    running.push(daemon);
+    await daemon.program.says('link.options_ignored'); // the firewall is still to come
+    daemon.program.signal(signal);
+    await daemon.answers();
+    expect(await connect()).toMatchObject({ ok: true, retransmits: 0 });
+    expect(daemon.program.stderr).not.toContain('ebugger');
+  });
+
   it('leaves a tunnel alone that did not change, ends and starts others, and refuses what is wrong whole', async () => {
     const daemon = await start();
     await daemon.up();
@@ -127,6 +177,11 @@ describe('reload', () => {
 
     expect(await reload(other('198.51.100.0/24'))).toEqual({ started: ['other'], ended: [], unchanged: [tunnelName] });
     expect(await reload(other('198.51.100.0/25'))).toEqual({ started: ['other'], ended: ['other'], unchanged: [tunnelName] });
+    // Nor does it matter that one comes before it in the file.
+    const first = configuration.replace('tunnels:\n', `tunnels:\n  first: ${JSON.stringify({ command: { up: ['true'], down: ['true'] }, device: 'lan0', protect: ['203.0.113.0/24'] })}\n`);
+    expect(first).not.toBe(configuration);
+    expect(await reload(first)).toEqual({ started: ['first'], ended: ['other'], unchanged: [tunnelName] });
+    expect(await reload(other('198.51.100.0/25'))).toEqual({ started: ['other'], ended: ['first'], unchanged: [tunnelName] });
     await expect(reload(`${configuration}  other: {protect: [1.2.3.4]}\n`)).rejects.toThrow(/CONFIG_INVALID.*needs either `openvpn` or `command`/);
     await expect(reload(configuration.replace('control.sock', 'elsewhere.sock'))).rejects.toThrow(/`control` can't change while the daemon runs/);
     const holder = Program.start(process.execPath, [programPath('hold-queue.mjs'), '7777'], { netns: lab.topology.router, folder: lab.folder, label: 'holder' });
@@ -154,6 +209,35 @@ describe('reload', () => {
     }
     await sending;
     expect(await receiver()).toMatchObject({ received: flow.count, missing: 0 });
+  });
+
+  it('holds what comes for a tunnel that changes, until it is up again', async () => {
+    const daemon = await start({ hold: { packets: 4096 } });
+    await daemon.up();
+    await sleep(200);
+    const configuration = readFileSync(daemon.configFile, 'utf8');
+    const flows = [{ from: 'lan', address: serviceAddress.ipv4, port: 9000 }, { from: 'router', address: serviceAddress.ipv6, port: 9001 }] as const;
+    const received = await Promise.all(flows.map(async ({ from, address, port }) => {
+      const receiver = await lab.probes.service.receive(lab.folder, port, 600, 3000);
+      const sending = lab.probes[from].send({ address, port, count: 600, rate: 300 });
+      return async () => ({ ...(await sending), ...(await receiver()) });
+    }));
+    for (const idle of ['4m', '3m']) {
+      await sleep(400);
+      writeFileSync(daemon.configFile, configuration.replace(`  ${tunnelName}:\n`, `  ${tunnelName}:\n    idle: ${idle}\n`));
+      expect(await request(daemon.socket, { command: 'reload' })).toEqual({ started: [tunnelName], ended: [tunnelName], unchanged: [] });
+    }
+    for (const flow of received) expect(await flow()).toMatchObject({ sent: 600, received: 600, outOfOrder: 0 });
+    expect((await daemon.status()).counters).toMatchObject({ dropped: 0, rejected: 0, dialFailures: 0 });
+  });
+
+  it('leaves a tunnel paused that changes', async () => {
+    const daemon = await start();
+    await cli(daemon.socket, 'pause', tunnelName, '1h', '--bypass');
+    writeFileSync(daemon.configFile, readFileSync(daemon.configFile, 'utf8').replace(`  ${tunnelName}:\n`, `  ${tunnelName}:\n    idle: 4m\n`));
+    expect(await request(daemon.socket, { command: 'reload' })).toMatchObject({ started: [tunnelName] });
+    expect(await daemon.reaches('paused')).toMatchObject({ gate: 'bypass' });
+    expect(await request(daemon.socket, { command: 'why', tunnel: tunnelName })).toHaveProperty('until');
   });
 });
 

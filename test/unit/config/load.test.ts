@@ -78,7 +78,7 @@ describe('what is wrong is told with its line and the way out', () => {
     ['mark: 0x00500000', '5: mark: must have exactly two neighbouring bits set (like 0x00c00000)'],
     ['  a-name-that-is-long: {openvpn: {config: a}, protect: [1.2.3.4]}', '5: tunnels.a-name-that-is-long: the device name "ovpn-a-name-that-is-long" is longer than 15 characters'],
     ['  b: {openvpn: {config: a}, protect: [10.99.0.0/16]}', '5: tunnels.b.protect: 10.99.0.0/16 is protected by tunnel office, too'],
-    ['  b: {openvpn: {config: a}, protect: [1.2.3.4], queue: 7500}', '5: tunnels.b.queue: 7500 is the queue of tunnel office, too'],
+    ['    queue: 9\n  b: {openvpn: {config: a}, protect: [1.2.3.4], queue: 9}', '6: tunnels.b.queue: 9 is the queue of tunnel office, too'],
     ['  b: {openvpn: {config: a}, protect: []}', '5: tunnels.b.protect: names no prefix'],
     ['  b: {openvpn: {}, protect: [1.2.3.4]}', '5: tunnels.b.openvpn.config: is missing'],
     ['  "": {openvpn: {config: a}, protect: [1.2.3.4]}', '5: tunnels.: is not a tunnel name'],
@@ -94,5 +94,20 @@ describe('what is wrong is told with its line and the way out', () => {
 
   it.each(['', 'tunnels: {}', 'tunnels:', '[]', 'just words'])('an empty or strange document: %j', (text) => {
     expect(problem(text)).toMatch(/^CONFIG_INVALID: \/etc\/x\/config\.yaml:1: /);
+  });
+});
+
+describe('queue numbers', () => {
+  const tunnel = (name: string, more = ''): string => `  ${name}: {openvpn: {config: a}, device: d-${name}, protect: [10.0.0.${name.charCodeAt(0)}]${more}}\n`;
+  const queues = (text: string, present?: ReadonlyMap<string, number>): unknown => Object.fromEntries(parseConfiguration(`tunnels:\n${text}`, 'x.yaml', present).tunnels.map(({ name, queue }) => [name, queue]));
+
+  it('are the first that nobody names', () => {
+    expect(queues(tunnel('a') + tunnel('b', ', queue: 7500') + tunnel('c'))).toEqual({ a: 7501, b: 7500, c: 7502 });
+  });
+
+  it('stay with the tunnels that run already', () => {
+    const present = new Map([['a', 7500], ['b', 7501], ['c', 9]]);
+    expect(queues(tunnel('new') + tunnel('b') + tunnel('c'), present)).toEqual({ new: 7500, b: 7501, c: 9 });
+    expect(queues(tunnel('a') + tunnel('b') + tunnel('new', ', queue: 7501'), present)).toEqual({ a: 7500, b: 7502, new: 7501 });
   });
 });
