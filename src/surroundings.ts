@@ -21,6 +21,8 @@ export async function watchSurroundings(tunnels: TunnelSet, gate: Pick<GatePort,
     suspend.look();
     gate.look();
     for (const tunnel of tunnels) if (change.affects(remotesOf(tunnel.name))) tunnel.tell({ type: 'network', what: 'changed' });
+    // This host may be in another LAN now, which is not to be reached through a tunnel.
+    void tunnels.exempt();
   });
   suspend.resumed$.subscribe(() => {
     for (const tunnel of tunnels) tunnel.tell({ type: 'network', what: 'resumed' });

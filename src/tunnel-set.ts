@@ -129,12 +129,12 @@ export class TunnelSet {
     await Promise.all(created.map((tunnel) => tunnel.run(this.#gate, this.#sink)));
   }
 
-  /** The gate lets this host reach the servers where they are now. What fails is told, and tried again by the gate. */
+  /** The gate lets this host reach the servers and the LANs where they are now. What fails is told, and tried again by the gate. */
   exempt(): Promise<void> {
     return this.#inTurn(async () => {
       if (!this.#ended) await this.install();
     }).catch((error: unknown) => {
-      this.#means.log.error({ event: 'effect.failed', effect: 'install' }, `the servers' new addresses are not exempt yet: ${messageOf(error)}`);
+      this.#means.log.error({ event: 'effect.failed', effect: 'install' }, `the new addresses of servers and LANs are not exempt yet: ${messageOf(error)}`);
     });
   }
 

@@ -3,7 +3,7 @@ import { addresses, devices } from '../lab/addresses.js';
 import { type Capture, watchUnderlay } from '../lab/capture.js';
 import { Daemon } from '../lab/daemon.js';
 import { Lab, serviceAddress, servicePort } from '../lab/lab.js';
-import { sleep } from '../lab/wait.js';
+import { sleep, until } from '../lab/wait.js';
 
 const { router: { underlay: wan } } = devices;
 
@@ -70,5 +70,18 @@ describe('the network under the tunnel', () => {
     await sleep(1500);
     expect(await daemon.status()).toMatchObject({ state: 'up', since });
     expect(await lab.probes.lan.ask(serviceAddress.ipv4, servicePort)).toMatchObject({ ok: true });
+  });
+
+  it('brings a LAN inside of what is protected: that is not reached through the tunnel', async () => {
+    daemon = await Daemon.start(lab, { tunnel: { protect: ['10.0.0.0/8'] } });
+    await lab.topology.router.batch(['link add wlan0 type veth peer name wlan1', 'link set wlan1 up', 'link set wlan0 up', 'addr add 10.44.0.1/24 dev wlan0', `addr add 192.0.2.7/24 dev ${wan}`, `route replace ${addresses.underlay.prefix} dev ${wan} proto kernel scope link src 192.0.2.7`]);
+    await until('a packet to the LAN wakes nothing', async () => {
+      await daemon.down();
+      await daemon.reaches('idle');
+      await lab.probes.router.ping('10.44.0.2', 200);
+      return (await daemon.status()).state === 'idle';
+    });
+    expect(await lab.probes.lan.connect(serviceAddress.ipv4, servicePort)).toMatchObject({ ok: true, retransmits: 0 });
+    await lab.topology.router.ip('link del wlan0');
   });
 });
