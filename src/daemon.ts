@@ -26,6 +26,8 @@ import { version } from './version.js';
 export interface Daemon extends Handlers {
   /** Every event of every tunnel, and what came of it. Completes at the end. */
   readonly steps$: Observable<Step>;
+  /** Whether some tunnel is dialing, up or going down: at once, and at each change. Completes at the end. */
+  readonly active$: Observable<boolean>;
   /** Something that was started to bring a link up says that it has, without a name: every tunnel that waits for that. */
   signalReady(): void;
   /** Answers what is held, ends every link and removes everything of ours from firewall and routes. */
@@ -118,6 +120,7 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
   return {
     ...handlers,
     steps$: tunnels.steps$.asObservable(),
+    active$: tunnels.active$,
     signalReady: () => {
       for (const tunnel of tunnels) tunnel.ready();
     },

@@ -1,6 +1,8 @@
+import { Subscription } from 'rxjs';
 import { loadConfiguration } from './config/load.js';
 import { messageOf } from './core/errors.js';
 import { createDaemon, type Daemon } from './daemon.js';
+import { systemClock } from './host/clock.js';
 import { createLogger } from './host/log.js';
 import { ServiceManager } from './host/systemd.js';
 
@@ -17,14 +19,17 @@ export async function runDaemon(configFile: string): Promise<void> {
   });
   // A command that was started to bring a link up says that it has.
   signals.on('SIGUSR1', () => { daemon?.signalReady(); });
+  const watched = new Subscription();
   try {
     daemon = await createDaemon(settings, log, { load: (queues) => loadConfiguration(configFile, queues) });
     await manager.ready();
+    watched.add(manager.watch(daemon.active$, systemClock));
     const signal = await signals.end;
     log.info({ event: 'daemon.stopping', signal }, `${signal}: stopping`);
     await manager.stopping();
     await daemon.stop();
   } finally {
+    watched.unsubscribe();
     signals.release();
   }
 }

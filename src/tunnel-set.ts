@@ -1,16 +1,19 @@
-import { Subject } from 'rxjs';
+import { defer, distinctUntilChanged, map, merge, type Observable, startWith, Subject } from 'rxjs';
 import type { Queues, TunnelSettings } from './config/load.js';
 import type { ReloadReport } from './control/api.js';
 import { DaemonError, messageOf } from './core/errors.js';
 import type { Step } from './core/join.js';
 import type { GatePort } from './core/ports.js';
-import { gateOf, type Paused } from './core/state.js';
+import { gateOf, isActive, type Paused } from './core/state.js';
 import type { LinkMeans } from './link-of.js';
 import { RunningTunnel } from './tunnel.js';
 
 /** All tunnels of a daemon, behind one gate. */
 export class TunnelSet {
   readonly steps$ = new Subject<Step>();
+  readonly #replaced$ = new Subject<void>();
+  /** Whether some tunnel is dialing, up or going down: at once, and at each change. */
+  readonly active$: Observable<boolean> = defer(() => merge(this.steps$, this.#replaced$).pipe(startWith(undefined), map(() => [...this].some(({ tunnel }) => isActive(tunnel.state))), distinctUntilChanged()));
   readonly #means: LinkMeans;
   readonly #gate: GatePort;
   readonly #tunnels = new Map<string, RunningTunnel>();
@@ -95,6 +98,7 @@ export class TunnelSet {
       throw error;
     }
     const heirs = await Promise.all(ended.map((tunnel) => this.#end(tunnel, freed.find((next) => next.inherits(tunnel)))));
+    this.#replaced$.next();
     const unbound = freed.filter((tunnel) => !heirs.includes(tunnel));
     const bound = await Promise.allSettled(unbound.map((tunnel) => tunnel.bind()));
     const lost = unbound.filter((_, index) => bound[index]?.status === 'rejected');
@@ -150,6 +154,7 @@ export class TunnelSet {
       this.#ended = true;
       await Promise.all([...this].map((tunnel) => tunnel.end()));
       this.steps$.complete();
+      this.#replaced$.complete();
     });
   }
 

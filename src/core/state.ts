@@ -131,6 +131,11 @@ export function gateOf(state: State): Gate {
   }
 }
 
+/** A link is there or under way, and only this daemon takes it down again. */
+export function isActive({ at }: State): boolean {
+  return at === 'dialing' || at === 'up' || at === 'draining';
+}
+
 /** Held packets are on their way, and the gate opens behind them. */
 export function isOpening(state: State): boolean {
   return state.at === 'dialing' && state.phase !== 'connecting';

@@ -2,9 +2,11 @@ import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { execa } from 'execa';
+import { watchUnderlay } from '../lab/capture.js';
 import { Lab, serviceAddress, servicePort } from '../lab/lab.js';
 import { changes, networkState } from '../lab/judge.js';
 import { checkout } from '../lab/paths.js';
+import { sleep, until } from '../lab/wait.js';
 import { SystemdHost } from './systemd-host.js';
 
 const unit = 'openvpn-ondemand.service';
@@ -23,6 +25,32 @@ describe('the unit, as systemd-analyze sees it', () => {
   });
 });
 
+/** A systemd in the lab's router that has the unit, one tunnel, and settings of its own for the unit. */
+async function bootWithUnit(lab: Lab, settings: { readonly onStop: 'flush' | 'keep' }, override = ''): Promise<SystemdHost> {
+  const { folder } = lab;
+  copyFileSync(lab.server.writeClientConfig('office'), join(folder, 'unit.ovpn'));
+  writeFileSync(join(folder, 'unit.yaml'), `onStop: ${settings.onStop}\ntunnels: {office: {openvpn: {config: office.ovpn}, protect: [10.99.0.0/16, "fd00:99::/48"]}}\n`);
+  // This kernel has no nft queue: the backend is iptables, which the unit says what to do for.
+  writeFileSync(join(folder, 'override.conf'), `[Service]\nCapabilityBoundingSet=CAP_NET_RAW\n${override}`);
+  return SystemdHost.boot(lab.topology.router, folder, [
+    `mkdir -p "$1/opt/ood" "$1/etc/openvpn-ondemand" "$1/etc/systemd/system/${unit}.d"`,
+    `mount --bind ${checkout} "$1/opt/ood"`,
+    'ln -s /opt/ood/dist/cli/main.js "$1/usr/local/bin/openvpn-ondemand"',
+    `test -e "$1/usr/bin/node" || ln -s ${process.execPath} "$1/usr/bin/node"`,
+    `cp ${unitFile} "$1/etc/systemd/system/"`,
+    `cp ${join(folder, 'override.conf')} "$1/etc/systemd/system/${unit}.d/"`,
+    `cp ${join(folder, 'unit.ovpn')} "$1/etc/openvpn-ondemand/office.ovpn"`,
+    `cp ${join(folder, 'unit.yaml')} "$1/etc/openvpn-ondemand/config.yaml"`,
+  ]);
+}
+
+/** Starts the service; a failure is told with its journal. */
+async function start(host: SystemdHost): Promise<void> {
+  const { exitCode } = await host.run('systemctl', 'start', unit);
+  const journal = exitCode === 0 ? '' : (await host.run('journalctl', '--no-pager', '--unit', unit)).stdout;
+  expect({ exitCode, journal }).toEqual({ exitCode: 0, journal: '' });
+}
+
 describe.each(['flush', 'keep'] as const)('the unit under a real systemd, onStop: %s', (onStop) => {
   let lab: Lab;
   let host: SystemdHost;
@@ -31,21 +59,7 @@ describe.each(['flush', 'keep'] as const)('the unit under a real systemd, onStop
   beforeAll(async () => {
     lab = await Lab.open();
     untouched = await networkState(lab.topology.router);
-    const { folder } = lab;
-    copyFileSync(lab.server.writeClientConfig('office'), join(folder, 'unit.ovpn'));
-    writeFileSync(join(folder, 'unit.yaml'), `onStop: ${onStop}\ntunnels: {office: {openvpn: {config: office.ovpn}, protect: [10.99.0.0/16, "fd00:99::/48"]}}\n`);
-    // This kernel has no nft queue: the backend is iptables, which the unit says what to do for.
-    writeFileSync(join(folder, 'raw.conf'), '[Service]\nCapabilityBoundingSet=CAP_NET_RAW\n');
-    host = await SystemdHost.boot(lab.topology.router, folder, [
-      `mkdir -p "$1/opt/ood" "$1/etc/openvpn-ondemand" "$1/etc/systemd/system/${unit}.d"`,
-      `mount --bind ${checkout} "$1/opt/ood"`,
-      'ln -s /opt/ood/dist/cli/main.js "$1/usr/local/bin/openvpn-ondemand"',
-      `test -e "$1/usr/bin/node" || ln -s ${process.execPath} "$1/usr/bin/node"`,
-      `cp ${unitFile} "$1/etc/systemd/system/"`,
-      `cp ${join(folder, 'raw.conf')} "$1/etc/systemd/system/${unit}.d/"`,
-      `cp ${join(folder, 'unit.ovpn')} "$1/etc/openvpn-ondemand/office.ovpn"`,
-      `cp ${join(folder, 'unit.yaml')} "$1/etc/openvpn-ondemand/config.yaml"`,
-    ]);
+    host = await bootWithUnit(lab, { onStop });
   });
   afterAll(async () => {
     await host.close();
@@ -53,9 +67,7 @@ describe.each(['flush', 'keep'] as const)('the unit under a real systemd, onStop
   });
 
   it('starts when the trap is set, and a packet wakes the tunnel', async () => {
-    const { exitCode } = await host.run('systemctl', 'start', unit);
-    const journal = exitCode === 0 ? '' : (await host.run('journalctl', '--no-pager', '--unit', unit)).stdout;
-    expect({ exitCode, journal }).toEqual({ exitCode: 0, journal: '' });
+    await start(host);
     expect(await host.show(unit, 'ActiveState', 'Type', 'StatusText')).toEqual({ ActiveState: 'active', Type: 'notify', StatusText: 'the trap is set' });
     expect(await lab.probes.lan.connect(serviceAddress.ipv4, servicePort)).toMatchObject({ ok: true, retransmits: 0 });
     expect(await lab.probes.router.ask(serviceAddress.ipv6, servicePort)).toMatchObject({ ok: true });
@@ -74,5 +86,61 @@ describe.each(['flush', 'keep'] as const)('the unit under a real systemd, onStop
     expect(answer).toMatchObject({ ok: false });
     if (onStop === 'flush') expect(left).toEqual([]);
     else expect(left.join('\n')).toContain('OOD-guard');
+  });
+});
+
+describe('the watchdog of a real systemd', () => {
+  const intervalMs = 2000;
+  let lab: Lab;
+  let host: SystemdHost;
+
+  beforeAll(async () => {
+    lab = await Lab.open();
+    host = await bootWithUnit(lab, { onStop: 'flush' }, `WatchdogSec=${intervalMs / 1000}\n`);
+    await start(host);
+  });
+  afterAll(async () => {
+    await host.close();
+    await lab.close();
+  });
+
+  const signal = async (name: 'STOP' | 'CONT'): Promise<void> => {
+    const { MainPID = '' } = await host.show(unit, 'MainPID');
+    await host.run('kill', `-${name}`, MainPID);
+  };
+
+  it('is off while the tunnel is idle: a daemon that hangs then is left alone', async () => {
+    await until('the watchdog is off', async () => (await host.show(unit, 'WatchdogUSec'))['WatchdogUSec'] === '0');
+    await signal('STOP');
+    await sleep(2 * intervalMs);
+    await signal('CONT');
+    expect(await host.show(unit, 'ActiveState', 'NRestarts')).toEqual({ ActiveState: 'active', NRestarts: '0' });
+  });
+
+  it('is on while the tunnel is up, and gets its signs of life', async () => {
+    expect(await lab.probes.lan.connect(serviceAddress.ipv4, servicePort)).toMatchObject({ ok: true, retransmits: 0 });
+    await until('the watchdog is on', async () => (await host.show(unit, 'WatchdogUSec'))['WatchdogUSec'] === `${intervalMs / 1000}s`);
+    await sleep(2 * intervalMs);
+    expect(await host.show(unit, 'ActiveState', 'NRestarts')).toEqual({ ActiveState: 'active', NRestarts: '0' });
+  });
+
+  it('is off again when a reload ends that tunnel', async () => {
+    await host.run('sed', '-i', 's/office.ovpn}/&, minUp: 1s/', '/etc/openvpn-ondemand/config.yaml');
+    expect((await host.run('systemctl', 'reload', unit)).exitCode).toBe(0);
+    await until('the watchdog is off', async () => (await host.show(unit, 'WatchdogUSec'))['WatchdogUSec'] === '0');
+  });
+
+  it('kills a daemon that hangs while the tunnel is up, and it comes back: nothing went in clear', async () => {
+    const leaks = await watchUnderlay(lab.topology, 'leaks');
+    expect(await lab.probes.lan.connect(serviceAddress.ipv4, servicePort)).toMatchObject({ ok: true, retransmits: 0 });
+    await until('the watchdog is on', async () => (await host.show(unit, 'WatchdogUSec'))['WatchdogUSec'] !== '0');
+    await signal('STOP');
+    await until('it was started again', async () => {
+      const { ActiveState, NRestarts } = await host.show(unit, 'ActiveState', 'NRestarts');
+      return ActiveState === 'active' && NRestarts === '1';
+    }, { timeoutMs: 20_000, everyMs: 200 });
+    expect((await host.run('journalctl', '--no-pager', '--unit', unit)).stdout).toContain('Watchdog timeout');
+    expect(await lab.probes.lan.connect(serviceAddress.ipv4, servicePort)).toMatchObject({ ok: true, retransmits: 0 });
+    expect((await leaks.stop()).packets).toEqual([]);
   });
 });
