@@ -99,7 +99,7 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
       if (!load) throw new DaemonError('CONTROL_REFUSED', 'this daemon was given its settings, not a file to read them from');
       const reloaded = await tunnels.reload(async (queues) => sameBut(settings, await load(queues)).tunnels);
       log.info({ event: 'daemon.reloaded', ...reloaded }, `reloaded: ${reloaded.started.length} started, ${reloaded.ended.length} ended, ${reloaded.unchanged.length} unchanged`);
-      return reloaded;
+      return { version, ...reloaded };
     },
   };
   gate.events$.subscribe((event) => { logGate(event, log); });

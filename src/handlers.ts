@@ -17,7 +17,7 @@ export function createHandlers(tunnels: TunnelSet, stateFile: StateFile, gate: P
       gate.look();
       return Promise.resolve(status());
     },
-    why: async (name) => Promise.resolve(tunnelWhy(tunnels.get(name).settings, tunnels.get(name).tunnel)),
+    why: async (name) => Promise.resolve({ version, ...tunnelWhy(tunnels.get(name).settings, tunnels.get(name).tunnel) }),
     up: async (name) => {
       const tunnel = tunnels.get(name);
       await stateFile.forget(name);

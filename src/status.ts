@@ -24,7 +24,7 @@ export function tunnelStatus({ name, device, protect }: TunnelSettings, tunnel: 
 }
 
 /** Why a tunnel is where it is, and what comes next. */
-export function tunnelWhy({ name, idle, minUp }: TunnelSettings, tunnel: Tunnel): Why {
+export function tunnelWhy({ name, idle, minUp }: TunnelSettings, tunnel: Tunnel): Omit<Why, 'version'> {
   const { state, history } = tunnel;
   return {
     name,

@@ -65,7 +65,7 @@ export class TunnelSet {
    * other. Everything is read, and the new trap set, before any tunnel ends: what can't be had is refused whole, and
    * all stays as it was.
    */
-  reload(load: (queues: Queues) => Promise<readonly TunnelSettings[]>): Promise<ReloadReport> {
+  reload(load: (queues: Queues) => Promise<readonly TunnelSettings[]>): Promise<Reloaded> {
     return this.#inTurn(async () => {
       if (this.#ended) throw new DaemonError('CONTROL_REFUSED', 'the daemon is stopping');
       const queues = new Map([...this].map(({ name, settings: { queue } }) => [name, queue]));
@@ -86,7 +86,7 @@ export class TunnelSet {
     return { next, created, ended: [...this].filter((tunnel) => !next.includes(tunnel)) };
   }
 
-  async #replace({ next, created, ended }: Change): Promise<ReloadReport> {
+  async #replace({ next, created, ended }: Change): Promise<Reloaded> {
     const [freed, free] = partition(created, ({ settings: { queue } }) => ended.some((tunnel) => tunnel.settings.queue === queue));
     await bindAll(free);
     try {
@@ -169,6 +169,9 @@ export class TunnelSet {
     return result;
   }
 }
+
+/** What a reload did. */
+export type Reloaded = Omit<ReloadReport, 'version'>;
 
 /** What a reload brings. */
 interface Change {

@@ -6,13 +6,15 @@ export function statusText({ tunnels }: Status, now: number): string {
   return tunnels.map((tunnel) => tunnelText(tunnel, now)).join('\n');
 }
 
-function tunnelText({ name, state, since, protect, held, asks, lastWake, lastFailure, gateBroken }: TunnelStatus, now: number): string {
+function tunnelText({ name, state, since, protect, held, asks, lastWake, lastFailure, gateBroken, lastRepair }: TunnelStatus, now: number): string {
   const age = durationText(now - Date.parse(since));
   const parts = [`${name}: ${state} ${age}`];
   if (state === 'idle') parts.push(`wakes on ${listText(protect)}`);
   if (held.packets > 0) parts.push(`${held.packets} packets held, the oldest for ${durationText(held.oldestMs)}`);
   if ((state === 'backoff' || state === 'locked') && lastFailure) parts.push(`refusing packets: ${lastFailure.detail}`);
   if (gateBroken) parts.push(`the gate was taken away by somebody else and does not stand again yet${gateBroken.detail === undefined ? '' : `: ${gateBroken.detail}`}`);
+  // What went in clear is never old news; a repair in time is none.
+  if (lastRepair && lastRepair.escaped > 0) parts.push(`${durationText(now - Date.parse(lastRepair.at))} ago somebody else took the gate away for ${durationText(lastRepair.afterMs)}: at most ${lastRepair.escaped} packets went in clear`);
   if (asks !== undefined) parts.push(`asks for: ${asks} (openvpn-ondemand answer ${name})`);
   if (lastWake) parts.push(`last wake ${wakeText(lastWake)}`);
   return parts.join(' · ');

@@ -4,6 +4,7 @@ import type { Gate, WakePacket } from '../core/words.js';
 
 /** What `status --json` prints. Times are ISO 8601. */
 export interface Status {
+  /** Of the daemon. */
   readonly version: string;
   readonly tunnels: readonly TunnelStatus[];
 }
@@ -52,6 +53,8 @@ export interface LastWake {
 
 /** What `why` prints: the state, its cause, and what comes next. */
 export interface Why {
+  /** Of the daemon. */
+  readonly version: string;
   readonly name: string;
   readonly state: State['at'];
   readonly since: string;
@@ -66,6 +69,7 @@ export interface Why {
 
 /** What `reload` did, by the names of tunnels. */
 export interface ReloadReport {
+  readonly version: string;
   readonly started: readonly string[];
   readonly ended: readonly string[];
   /** Left alone. */

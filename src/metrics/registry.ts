@@ -8,7 +8,11 @@ export interface TunnelReading {
   readonly state: State['at'];
   readonly held: { readonly packets: number };
   readonly counters: { readonly held: number; readonly released: number; readonly dropped: number; readonly rejected: number };
+  /** Present while somebody else's change of the firewall is not mended. */
+  readonly gateBroken?: unknown;
 }
+
+const reasons = ['forwarded', 'local', 'command'] as const;
 
 const states = { idle: 0, dialing: 0, up: 0, draining: 0, backoff: 0, locked: 0, paused: 0 } satisfies Record<State['at'], 0>;
 
@@ -26,6 +30,8 @@ export class Metrics {
   readonly #read: () => readonly TunnelReading[];
   readonly #wakes = this.#counter('wakes_total', 'Times that a tunnel was wanted while it was not up', ['tunnel', 'reason']);
   readonly #failures = this.#counter('dial_failures_total', 'Dials that failed', ['tunnel', 'code']);
+  readonly #repairs = this.#counter('gate_repairs_total', 'Times that somebody else took rules or sets of ours away and they were brought back', ['tunnel']);
+  readonly #escaped = this.#counter('gate_escaped_packets_total', 'Packets that may have gone in clear until then, at most', ['tunnel']);
   readonly #dial = new Histogram({ name: `${PREFIX}dial_seconds`, help: 'From the wake until OpenVPN was connected', labelNames: ['tunnel'], buckets: DIAL_SECONDS, registers: [this.#registry] });
   readonly #packets = {
     held: this.#counter('packets_held_total', 'Packets that were held', ['tunnel']),
@@ -36,6 +42,8 @@ export class Metrics {
   readonly #heldNow = this.#gauge('held_packets', 'Packets that are held now', ['tunnel']);
   readonly #state = this.#gauge('state', '1 for the state that the tunnel is in, 0 for the others', ['tunnel', 'state']);
 
+  readonly #broken = this.#gauge('gate_broken', '1 while what somebody else took away does not stand again, else 0', ['tunnel']);
+
   /** `read` is called once for every answer. */
   constructor(version: string, read: () => readonly TunnelReading[]) {
     this.#read = read;
@@ -43,10 +51,14 @@ export class Metrics {
   }
 
   /** Counts what one event brought about. */
-  observe({ tunnel, before, after }: Step): void {
+  observe({ tunnel, event, before, after }: Step): void {
     const [wake] = after.history;
     if (wake !== undefined && after.wakes > before.wakes) this.#wakes.inc({ tunnel, reason: reasonOf(wake) });
     if (after.dialFailures > before.dialFailures) this.#failures.inc({ tunnel, code: after.lastFailure?.code ?? 'exit' });
+    if (event.type === 'gate-repaired') {
+      this.#repairs.inc({ tunnel });
+      this.#escaped.inc({ tunnel }, event.escaped);
+    }
     // A wake that found the link still up was no dial.
     if (wake?.dialMs !== undefined && before.state.at === 'dialing' && before.history[0]?.dialMs === undefined) this.#dial.observe({ tunnel }, wake.dialMs / 1000);
   }
@@ -57,18 +69,20 @@ export class Metrics {
 
   /** Everything, in the text format. */
   async text(): Promise<string> {
-    for (const { name, state, held, counters } of this.#read()) this.#take(name, state, held.packets, counters);
+    // A reload may have ended a tunnel.
+    for (const read of [this.#state, this.#heldNow, this.#broken, ...Object.values(this.#packets)]) read.reset();
+    for (const reading of this.#read()) this.#take(reading);
     return this.#registry.metrics();
   }
 
-  #take(tunnel: string, state: State['at'], heldNow: number, counters: TunnelReading['counters']): void {
+  #take({ name: tunnel, state, held, counters, gateBroken }: TunnelReading): void {
     for (const each of Object.keys(states)) this.#state.set({ tunnel, state: each }, each === state ? 1 : 0);
-    this.#heldNow.set({ tunnel }, heldNow);
-    for (const kind of ['held', 'released', 'dropped', 'rejected'] as const) {
-      const counter = this.#packets[kind];
-      counter.remove({ tunnel });
-      counter.inc({ tunnel }, counters[kind]);
-    }
+    this.#heldNow.set({ tunnel }, held.packets);
+    this.#broken.set({ tunnel }, gateBroken === undefined ? 0 : 1);
+    for (const kind of ['held', 'released', 'dropped', 'rejected'] as const) this.#packets[kind].inc({ tunnel }, counters[kind]);
+    // What has not happened yet is 0, not absent: the first one shall be seen as an increase.
+    for (const reason of reasons) this.#wakes.inc({ tunnel, reason }, 0);
+    for (const counter of [this.#repairs, this.#escaped]) counter.inc({ tunnel }, 0);
   }
 
   #counter<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Counter<Label> {
@@ -80,7 +94,7 @@ export class Metrics {
   }
 }
 
-function reasonOf({ packet }: Wake): 'forwarded' | 'local' | 'command' {
+function reasonOf({ packet }: Wake): (typeof reasons)[number] {
   if (packet === undefined) return 'command';
   return packet.interface === undefined ? 'local' : 'forwarded';
 }

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { ReloadReport, Why } from '../../src/control/api.js';
+import { version } from '../../src/version.js';
 import { request } from '../../src/control/client.js';
 import { addresses } from '../lab/addresses.js';
 import { commandLine, Daemon, tunnelName } from '../lab/daemon.js';
@@ -175,13 +176,13 @@ describe('reload', () => {
     };
     const other = (protect: string) => `${configuration}  other: ${JSON.stringify({ command: { up: ['true'], down: ['true'] }, device: 'wan0', protect: [protect] })}\n`;
 
-    expect(await reload(other('198.51.100.0/24'))).toEqual({ started: ['other'], ended: [], unchanged: [tunnelName] });
-    expect(await reload(other('198.51.100.0/25'))).toEqual({ started: ['other'], ended: ['other'], unchanged: [tunnelName] });
+    expect(await reload(other('198.51.100.0/24'))).toEqual({ version, started: ['other'], ended: [], unchanged: [tunnelName] });
+    expect(await reload(other('198.51.100.0/25'))).toEqual({ version, started: ['other'], ended: ['other'], unchanged: [tunnelName] });
     // Nor does it matter that one comes before it in the file.
     const first = configuration.replace('tunnels:\n', `tunnels:\n  first: ${JSON.stringify({ command: { up: ['true'], down: ['true'] }, device: 'lan0', protect: ['203.0.113.0/24'] })}\n`);
     expect(first).not.toBe(configuration);
-    expect(await reload(first)).toEqual({ started: ['first'], ended: ['other'], unchanged: [tunnelName] });
-    expect(await reload(other('198.51.100.0/25'))).toEqual({ started: ['other'], ended: ['first'], unchanged: [tunnelName] });
+    expect(await reload(first)).toEqual({ version, started: ['first'], ended: ['other'], unchanged: [tunnelName] });
+    expect(await reload(other('198.51.100.0/25'))).toEqual({ version, started: ['other'], ended: ['first'], unchanged: [tunnelName] });
     await expect(reload(`${configuration}  other: {protect: [1.2.3.4]}\n`)).rejects.toThrow(/CONFIG_INVALID.*needs either `openvpn` or `command`/);
     await expect(reload(configuration.replace('control.sock', 'elsewhere.sock'))).rejects.toThrow(/`control` can't change while the daemon runs/);
     const holder = Program.start(process.execPath, [programPath('hold-queue.mjs'), '7777'], { netns: lab.topology.router, folder: lab.folder, label: 'holder' });
@@ -189,7 +190,7 @@ describe('reload', () => {
     await expect(reload(configuration.replace(`  ${tunnelName}:\n`, `  ${tunnelName}:\n    queue: 7777\n`))).rejects.toThrow(/QUEUE_IN_USE.*7777/);
     await holder.stop();
     expect((await daemon.status()).state).toBe('up');
-    expect(await reload(configuration)).toEqual({ started: [], ended: ['other'], unchanged: [tunnelName] });
+    expect(await reload(configuration)).toEqual({ version, started: [], ended: ['other'], unchanged: [tunnelName] });
 
     expect(await daemon.openvpnPids()).toEqual(openvpn);
     expect(await connect()).toMatchObject({ ok: true, retransmits: 0 });

@@ -1,13 +1,16 @@
 import { Command } from 'commander';
 import { loadConfiguration } from '../../config/load.js';
+import { version } from '../../version.js';
 import { configOption, type ConfigOption } from '../options.js';
 
 export function checkCommand(): Command {
   return new Command('check')
     .description('read the configuration and say what is wrong with it; changes nothing')
     .addOption(configOption())
-    .action(async ({ config }: ConfigOption) => {
+    .option('--json', 'for programs')
+    .action(async ({ config, json = false }: ConfigOption & { json?: boolean }) => {
       const { tunnels } = await loadConfiguration(config);
-      for (const { name, protect, device } of tunnels) console.log(`${name}: ${protect.join(', ')} through ${device}`);
+      if (json) console.log(JSON.stringify({ version, tunnels: tunnels.map(({ name, protect, device }) => ({ name, protect, device })) }, null, 2));
+      else for (const { name, protect, device } of tunnels) console.log(`${name}: ${protect.join(', ')} through ${device}`);
     });
 }

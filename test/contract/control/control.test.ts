@@ -19,8 +19,8 @@ const handlers: Handlers = {
   answer: () => Promise.resolve(),
   resume: () => Promise.resolve(),
   ready: (tunnel) => Promise.resolve(void asked.push(`ready ${tunnel}`)),
-  reload: () => Promise.resolve({ started: [], ended: [], unchanged: [] }),
-  why: () => Promise.resolve({ name: 'a', state: 'idle', since: '', wakes: [] }),
+  reload: () => Promise.resolve({ version: '1', started: [], ended: [], unchanged: [] }),
+  why: () => Promise.resolve({ version: '1', name: 'a', state: 'idle', since: '', wakes: [] }),
   down: (tunnel) => Promise.reject(new DaemonError('TUNNEL_UNKNOWN', `there is no tunnel "${tunnel}"`, { hint: 'there are: a', place: 'here' })),
 };
 

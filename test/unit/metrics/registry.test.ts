@@ -58,6 +58,30 @@ describe('metrics', () => {
     expect(await value(metrics, 'dial_failures_total{tunnel="office",code="timeout"}')).toBe(1);
   });
 
+  it('a repair of the gate counts, with what may have escaped', async () => {
+    const metrics = new Metrics('1.2.3', () => [reading]);
+    expect(await value(metrics, 'gate_repairs_total{tunnel="office"}')).toBe(0);
+    for (const escaped of [0, 7]) metrics.observe({ ...step(idle, idle), event: { type: 'gate-repaired', afterMs: 90, unheard: false, escaped } });
+    expect(await value(metrics, 'gate_repairs_total{tunnel="office"}')).toBe(2);
+    expect(await value(metrics, 'gate_escaped_packets_total{tunnel="office"}')).toBe(7);
+  });
+
+  it('a gate that does not stand again is seen', async () => {
+    let now = reading;
+    const metrics = new Metrics('1.2.3', () => [now]);
+    expect(await value(metrics, 'gate_broken{tunnel="office"}')).toBe(0);
+    now = { ...reading, gateBroken: { at: '2026-01-01T00:00:00.000Z' } };
+    expect(await value(metrics, 'gate_broken{tunnel="office"}')).toBe(1);
+  });
+
+  it('a tunnel that a reload ended is in no state any more', async () => {
+    let tunnels = [reading];
+    const metrics = new Metrics('1.2.3', () => tunnels);
+    expect(await value(metrics, 'state{tunnel="office",state="idle"}')).toBe(1);
+    tunnels = [];
+    expect(await metrics.text()).not.toContain('_state{');
+  });
+
   it('what is, is read anew for every answer', async () => {
     let now = reading;
     const metrics = new Metrics('1.2.3', () => [now]);
