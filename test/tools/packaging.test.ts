@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { realpath } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -11,18 +12,40 @@ import { checkout } from '../lab/paths.js';
 import { Program } from '../lab/program.js';
 
 let folder: string;
-beforeAll(() => { folder = mkdtempSync(join(tmpdir(), 'ood-pack-')); });
+/** What `npm pack` made, by the name of its package. */
+const tarballs = { daemon: '', binding: '' };
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'ood-pack-'));
+  tarballs.daemon = await pack();
+  tarballs.binding = await pack('--workspace', 'node-nfqueue');
+}, 120_000);
 afterAll(() => { rmSync(folder, { recursive: true }); });
 
-/** Packs a package of this repository and installs the one tarball into an empty folder. */
-async function packAndInstall(name: string, packArgs: readonly string[]): Promise<string> {
-  const [tarballs, installed] = [join(folder, `${name}-tarball`), join(folder, name)];
-  mkdirSync(tarballs);
-  mkdirSync(installed);
-  await execa('npm', ['pack', '--silent', '--pack-destination', tarballs, ...packArgs], { cwd: checkout });
-  const [tarball = ''] = readdirSync(tarballs);
-  writeFileSync(join(installed, 'package.json'), '{"private": true}\n');
-  await execa('npm', ['install', '--omit=dev', '--no-audit', '--no-fund', '--loglevel=error', join(tarballs, tarball)], { cwd: installed });
+async function pack(...args: readonly string[]): Promise<string> {
+  const { stdout } = await execa('npm', ['pack', '--silent', '--pack-destination', folder, ...args], { cwd: checkout });
+  return join(folder, stdout.trim().split('\n').at(-1)!);
+}
+
+/** A machine that has Node, npm and a shell: no compiler, no make, no Python. */
+function pathWithoutCompiler(): string {
+  const bin = join(folder, 'bin');
+  if (!existsSync(bin)) {
+    mkdirSync(bin);
+    for (const [name, file] of [['node', process.execPath], ['sh', '/bin/sh'], ['env', '/usr/bin/env']] as const) symlinkSync(file, join(bin, name));
+  }
+  return bin;
+}
+
+/** Installs tarballs into a folder, which is empty the first time. */
+async function install(name: string, ...files: readonly string[]): Promise<string> {
+  const installed = join(folder, name);
+  if (!existsSync(installed)) {
+    mkdirSync(installed);
+    writeFileSync(join(installed, 'package.json'), '{"private": true}\n');
+  }
+  const npm = await realpath((await execa('sh', ['-c', 'command -v npm'])).stdout);
+  await execa(process.execPath, [npm, 'install', '--omit=dev', '--no-audit', '--no-fund', '--loglevel=error', ...files], { cwd: installed, env: { PATH: pathWithoutCompiler() } });
   return installed;
 }
 
@@ -34,13 +57,19 @@ describe('npm pack, installed into an empty folder, without the repository', () 
   let program: string;
 
   beforeAll(async () => {
-    const [opened, installed] = await Promise.all([Lab.open(), packAndInstall('openvpn-ondemand', [])]);
+    const [opened, installed] = await Promise.all([Lab.open(), install('daemon', tarballs.daemon)]);
     lab = opened;
     program = join(installed, 'node_modules', '.bin', 'openvpn-ondemand');
   }, 120_000);
   afterAll(() => lab.close());
 
   const inRouter = (...args: readonly string[]) => execa('ip', ['netns', 'exec', lab.topology.router.name, ...withoutRepository, program, ...args], { reject: false });
+
+  it('compiles nothing: the binary is in the package', () => {
+    const binding = join(program, '..', '..', 'openvpn-ondemand', 'node_modules', 'node-nfqueue');
+    expect(existsSync(join(binding, 'build'))).toBe(false);
+    expect(readdirSync(join(binding, 'prebuilds'))).toContain(`linux-${process.arch}`);
+  });
 
   it('doctor finds nothing missing', async () => {
     const { configFile } = writeConfiguration(lab);
@@ -68,10 +97,26 @@ describe('npm pack, installed into an empty folder, without the repository', () 
   });
 });
 
-describe('npm pack of the binding alone', () => {
-  it('installs and loads', async () => {
-    const installed = await packAndInstall('node-nfqueue', ['-w', 'node-nfqueue']);
-    const { stdout } = await execa(process.execPath, ['--input-type=module', '-e', "import { NfQueue } from 'node-nfqueue'; console.log(typeof NfQueue.open)"], { cwd: installed });
-    expect(stdout).toBe('function');
+describe('as libraries', () => {
+  let installed: string;
+  const run = (script: string) => execa(process.execPath, ['--input-type=module', '-e', script], { cwd: installed });
+
+  it('the binding alone installs and loads', async () => {
+    installed = await install('library', tarballs.binding);
+    expect((await run("import { NfQueue } from 'node-nfqueue'; console.log(typeof NfQueue.open)")).stdout).toBe('function');
   }, 120_000);
+
+  it('with the daemon beside it, the three entries load', async () => {
+    await install('library', tarballs.daemon);
+    const { stdout } = await run("import { createDaemon } from 'openvpn-ondemand'; import { ManagementClient } from 'openvpn-ondemand/management'; import { NfQueue } from 'node-nfqueue'; console.log(typeof createDaemon, typeof ManagementClient.connect, typeof NfQueue.open)");
+    expect(stdout).toBe('function function function');
+  }, 120_000);
+
+  it('their types are whole, for a strict program that knows only what was installed', async () => {
+    writeFileSync(join(installed, 'package.json'), JSON.stringify({ ...JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as object, type: 'module' }));
+    copyFileSync(join(import.meta.dirname, 'programs', 'library-user.ts.txt'), join(installed, 'user.ts'));
+    const types = join(checkout, 'node_modules', '@types');
+    const { exitCode, stdout } = await execa(process.execPath, [join(checkout, 'node_modules', 'typescript', 'bin', 'tsc'), '--noEmit', '--strict', '--exactOptionalPropertyTypes', '--module', 'nodenext', '--target', 'es2023', '--typeRoots', types, '--types', 'node', 'user.ts'], { cwd: installed, reject: false });
+    expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: '' });
+  });
 });
