@@ -21,20 +21,22 @@ describe('programs', () => {
     'ip6tables -V': 'ip6tables v1.8.9 (legacy)',
     'ipset -v': 'ipset v7.17, protocol version: 7',
     'nft -v': 'nftables v1.0.6 (Lester Gooch #5)',
+    'conntrack -V': 'conntrack v1.4.7 (conntrack-tools)',
     'openvpn --version': 'OpenVPN 2.6.14 x86_64-pc-linux-gnu [SSL (OpenSSL)]\nlibrary versions: …',
   };
   const check = (programs: Programs): Promise<Finding[]> => checkPrograms(fakeMachine({ programs }), ['openvpn']);
 
   it('are told with their versions', async () => {
     const findings = await check(debian12);
-    expect(findings.map(({ severity, message }) => `${severity} ${message}`)).toEqual(['ok ip 6.1.0', 'ok iptables 1.8.9 (nf_tables)', 'ok ip6tables 1.8.9 (legacy)', 'ok ipset 7.17', 'ok nft 1.0.6', 'ok openvpn 2.6.14']);
+    expect(findings.map(({ severity, message }) => `${severity} ${message}`)).toEqual(['ok ip 6.1.0', 'ok iptables 1.8.9 (nf_tables)', 'ok ip6tables 1.8.9 (legacy)', 'ok ipset 7.17', 'ok nft 1.0.6', 'ok conntrack 1.4.7', 'ok openvpn 2.6.14']);
   });
 
-  it('are missed, except nft', async () => {
+  it('are missed, except nft and what only `established` wants', async () => {
     const findings = await check({});
     expect(findings.filter(({ severity }) => severity === 'error').map(({ code }) => code)).toEqual(['IP_MISSING', 'IPTABLES_MISSING', 'IP6TABLES_MISSING', 'IPSET_MISSING', 'OPENVPN_MISSING']);
     expect(found(findings, 'OPENVPN_MISSING')?.fix).toBe('install it; in Debian: apt install openvpn');
     expect(found(findings, 'NFT_MISSING')?.severity).toBe('ok');
+    expect(found(findings, 'CONNTRACK_MISSING')).toMatchObject({ severity: 'warning', fix: 'install it; in Debian: apt install conntrack' });
   });
 
   it('are too old, or something else', async () => {

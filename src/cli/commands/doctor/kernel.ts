@@ -9,7 +9,7 @@ import { ScratchNamespace } from './scratch.js';
 /** Tries what the daemon needs of the kernel, in an empty network namespace: a queue, a tun device, the gate itself. */
 export async function checkKernel(machine: Machine, settings: Settings | undefined): Promise<Finding[]> {
   const scratch = await ScratchNamespace.open();
-  if (typeof scratch === 'string') return [warning('KERNEL_NOT_TRIED', `what the kernel can do was not tried: ${scratch}`, 'run doctor as root')];
+  if (typeof scratch === 'string') return [warning('KERNEL_NOT_TRIED', `what the kernel can do was not tried: ${scratch}`, 'run doctor as root (in a container: with --cap-add SYS_ADMIN, too)')];
   try {
     await inside(machine, scratch, ['ip', 'link', 'set', 'lo', 'up']);
     const [queue, tun] = await Promise.all([tryQueue(scratch), tryTun(machine, scratch)]);

@@ -13,6 +13,8 @@ interface Wanted {
   readonly least?: readonly [number, number];
   /** Nothing fails without it. */
   readonly optional?: boolean;
+  /** Nothing but this fails without it. */
+  readonly serves?: string;
 }
 
 const wanted: readonly Wanted[] = [
@@ -21,6 +23,7 @@ const wanted: readonly Wanted[] = [
   { code: 'IP6TABLES', program: 'ip6tables', args: ['-V'], version: /v([\d.]+(?: \(\w+\))?)/, package: 'iptables', least: [1, 6] },
   { code: 'IPSET', program: 'ipset', args: ['-v'], version: /ipset v([\d.]+)/, package: 'ipset', least: [6, 30] },
   { code: 'NFT', program: 'nft', args: ['-v'], version: /nftables v([\d.]+)/, package: 'nftables', optional: true },
+  { code: 'CONNTRACK', program: 'conntrack', args: ['-V'], version: /v([\d.]+)/, package: 'conntrack', serves: '`established: kill`: without it connections that are older than the gate keep their NAT' },
 ];
 
 /** Whether the programs are there, and in what version. `openvpn` holds the names of OpenVPN's program as the tunnels have it. */
@@ -29,8 +32,9 @@ export async function checkPrograms(machine: Machine, openvpn: readonly string[]
   return Promise.all(programs.map((program) => checkProgram(machine, program)));
 }
 
-async function checkProgram(machine: Machine, { code, program, args, version, package: name, least, optional = false }: Wanted): Promise<Finding> {
+async function checkProgram(machine: Machine, { code, program, args, version, package: name, least, optional = false, serves }: Wanted): Promise<Finding> {
   const ran = await machine.run(program, args);
+  if (ran === undefined && serves !== undefined) return warning(`${code}_MISSING`, `${program} was not found, which is for ${serves}`, `install it; in Debian: apt install ${name}`);
   if (ran === undefined) {
     return optional ? ok(`${code}_MISSING`, `${program} is not installed, and not needed`) : error(`${code}_MISSING`, `${program} was not found`, `install it; in Debian: apt install ${name}`);
   }
