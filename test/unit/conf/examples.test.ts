@@ -57,6 +57,11 @@ const broken: readonly { name: string; from: RegExp; to: string; says: string }[
   { name: 'full-tunnel.yaml', from: /onFailure: drop/, to: 'onFailure: explode', says: 'tunnels.all.onFailure: Invalid option' },
   { name: 'two-offices.yaml', from: /by: openvpn/, to: 'by: nobody', says: 'tunnels.madrid.idle' },
   { name: 'two-offices.yaml', from: /max: 30m/, to: 'max: 30', says: 'tunnels.madrid.backoff.max' },
+  { name: 'attach.yaml', from: /passwordFile:/, to: 'password:', says: 'tunnels.office.openvpn' },
+  { name: 'attach.yaml', from: /timeout: 5s\}/, to: 'timeout: soon}', says: 'tunnels.office.credentials.code' },
+  { name: 'route.yaml', from: /up: \[ip, route, add, 192\.168\.1\.1\/32, dev, eth1\]/, to: 'up: ip route add 192.168.1.1/32 dev eth1', says: 'tunnels.lan2.command.up: Invalid input' },
+  { name: 'wireguard.yaml', from: /down: \[wg-quick, down, wg0\]/, to: 'down: []', says: 'tunnels.office.command.down' },
+  { name: '../openwrt/config.yaml', from: /device: office0/, to: 'device: office/0', says: 'tunnels.office.device: is not a device name' },
   { name: 'two-offices.yaml', from: /^log: info/m, to: 'log: loud', says: 'log: Invalid option' },
 ];
 
