@@ -3,6 +3,7 @@ import { routeProtocol } from './gate/names.js';
 import { systemClock } from './host/clock.js';
 import { NetworkWatch } from './host/network.js';
 import { SuspendWatch } from './host/suspend.js';
+import { hasDevice } from './link/device.js';
 import type { TunnelSet } from './tunnel-set.js';
 
 /**
@@ -14,6 +15,7 @@ export async function watchSurroundings(tunnels: TunnelSet, gate: Pick<GatePort,
   const network = await NetworkWatch.start({
     remotes: () => [...tunnels].flatMap(({ name }) => remotesOf(name)),
     ownDevices: () => new Set([...tunnels].map(({ settings }) => settings.device)),
+    hasDevice,
     ownProtocol: routeProtocol,
   }, systemClock, log);
   const suspend = new SuspendWatch({}, log);
@@ -23,6 +25,9 @@ export async function watchSurroundings(tunnels: TunnelSet, gate: Pick<GatePort,
     for (const tunnel of tunnels) if (change.affects(remotesOf(tunnel.name))) tunnel.tell({ type: 'network', what: 'changed' });
     // This host may be in another LAN now, which is not to be reached through a tunnel.
     void tunnels.exempt();
+  });
+  network.gone$.subscribe((device) => {
+    for (const tunnel of tunnels) if (tunnel.settings.device === device) tunnel.tell({ type: 'device-gone' });
   });
   suspend.resumed$.subscribe(() => {
     for (const tunnel of tunnels) tunnel.tell({ type: 'network', what: 'resumed' });

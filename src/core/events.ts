@@ -65,6 +65,8 @@ export type TunnelEvent =
   | GateRepaired<number>
   /** The network under the tunnel is another one, or the machine slept: what OpenVPN waits for may never come. */
   | { readonly type: 'network'; readonly what: 'changed' | 'resumed' }
+  /** Somebody has deleted the tunnel's device under a link that goes on as if nothing had happened. */
+  | { readonly type: 'device-gone' }
   /** Which process sent the packet that woke. */
   | { readonly type: 'waker-found'; readonly process: string }
   /** The deadline of the state has come. */

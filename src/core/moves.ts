@@ -108,7 +108,7 @@ export function reconnecting(tunnel: Tunnel, setback: string, context: Context):
 
 /** The link is made to start over. */
 export function redial(tunnel: Tunnel, reason: string, context: Context): Transition {
-  const move = reconnecting(tunnel, `network ${reason}`, context);
+  const move = reconnecting(tunnel, reason, context);
   return { tunnel: move.tunnel, effects: [...move.effects, { do: 'redial' }] };
 }
 

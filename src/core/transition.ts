@@ -95,7 +95,9 @@ function fromDialing(tunnel: Tunnel, state: Dialing, event: TunnelEvent, context
     case 'command':
       return asks(event, 'down') ? move.abandon(tunnel, context) : stay(tunnel);
     case 'network':
-      return phase === 'connecting' ? { tunnel, effects: [{ do: 'redial' }] } : move.redial(tunnel, event.what, context);
+      return phase === 'connecting' ? { tunnel, effects: [{ do: 'redial' }] } : move.redial(tunnel, `network ${event.what}`, context);
+    case 'device-gone': // that of the link before, if this one is still connecting
+      return phase === 'connecting' ? stay(tunnel) : move.redial(tunnel, 'device gone', context);
     default:
       return stay(tunnel);
   }
@@ -118,7 +120,9 @@ function fromUp(tunnel: Tunnel, state: Up, event: TunnelEvent, context: Context)
     case 'link-up': // with other addresses, perhaps
       return { tunnel: { ...tunnel, state: { ...state, connection: move.connectionOf(event) } }, effects: [{ do: 'keep-addresses', addresses: event.addresses }] };
     case 'network':
-      return move.redial(tunnel, event.what, context);
+      return move.redial(tunnel, `network ${event.what}`, context);
+    case 'device-gone':
+      return move.redial(tunnel, 'device gone', context);
     default:
       return stay(tunnel);
   }
@@ -134,6 +138,7 @@ function fromDraining(tunnel: Tunnel, state: Draining, event: TunnelEvent, conte
       return move.stopLink(tunnel, state, context);
     case 'clock':
       return state.phase === 'stopping' && state.redial ? move.fail(tunnel, 0, { code: 'timeout', detail: 'the old link does not end' }, [], context) : move.stopLink(tunnel, state, context);
+    case 'device-gone': // nothing can use it any more
     case 'link-reconnecting': // the link restarts by itself while it should end
       return state.phase === 'stopping' ? stay(tunnel) : move.stopLink(tunnel, state, context);
     case 'link-down':

@@ -4,13 +4,14 @@ import { firstValueFrom, Subject, type Subscription } from 'rxjs';
 import split2 from 'split2';
 import { messageOf } from '../core/errors.js';
 import type { ClockPort, LogPort } from '../core/ports.js';
-import { changedWays, DEFAULT_ROUTES, isForeign, questions, readWays, type Ways } from './ways.js';
+import { changedWays, DEFAULT_ROUTES, goneDevice, isForeign, questions, readWays, type Ways } from './ways.js';
 
 export interface NetworkOptions {
   /** The addresses of the VPN servers, asked for anew at each look. */
   readonly remotes: () => readonly string[];
   /** The devices of our tunnels. */
   readonly ownDevices: () => ReadonlySet<string>;
+  readonly hasDevice: (device: string) => boolean;
   /** The routing protocol number of our own routes. */
   readonly ownProtocol: number;
 }
@@ -25,6 +26,8 @@ export interface NetworkChange {
 const SETTLE_MS = 100;
 /** Between two looks while others change their own network all the time. */
 const BUSY_MS = 1000;
+/** Between the end of a device and the look whether its link ended, too. */
+const GONE_MS = 50;
 const RESTART_MS = 1000;
 const LONGEST_RESTART_MS = 60_000;
 const LISTENING_MS = 500;
@@ -41,6 +44,9 @@ function startMonitor() {
 export class NetworkWatch {
   readonly #changes$ = new Subject<NetworkChange>();
   readonly changes$ = this.#changes$.asObservable();
+  readonly #gone$ = new Subject<string>();
+  /** Devices of our tunnels that have gone and not come back: not those of a link that ends or starts over. */
+  readonly gone$ = this.#gone$.asObservable();
   readonly #options: NetworkOptions;
   readonly #clock: ClockPort;
   readonly #log: LogPort;
@@ -73,6 +79,7 @@ export class NetworkWatch {
     this.#monitor?.kill('SIGTERM');
     await this.#monitor;
     this.#changes$.complete();
+    this.#gone$.complete();
   }
 
   #listen(): void {
@@ -80,6 +87,8 @@ export class NetworkWatch {
     this.#monitor = monitor;
     monitor.stdout.pipe(split2()).on('data', (line: string) => {
       this.#restartMs = RESTART_MS;
+      const device = goneDevice(line);
+      if (device !== undefined && this.#options.ownDevices().has(device)) void this.#tellGone(device);
       if (isForeign(line, this.#options.ownDevices(), this.#options.ownProtocol)) this.#touched();
     });
     // It complains when messages were lost.
@@ -102,6 +111,12 @@ export class NetworkWatch {
     const pid = this.#monitor?.pid;
     const deadline = this.#clock.now() + LISTENING_MS;
     while (pid !== undefined && !isMember(pid) && this.#clock.now() < deadline) await this.#wait(2);
+  }
+
+  /** Whoever ends a link, or starts it over, tells of that before the time is over. */
+  async #tellGone(device: string): Promise<void> {
+    await this.#wait(GONE_MS);
+    if (!this.#closed && !this.#options.hasDevice(device)) this.#gone$.next(device);
   }
 
   /** Something that is not ours has changed. */

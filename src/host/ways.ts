@@ -39,6 +39,11 @@ export function changedWays(before: Ways, now: Ways): ReadonlySet<string> {
   return new Set([...now].filter(([address, way]) => before.has(address) && before.get(address) !== way).map(([address]) => address));
 }
 
+/** The device that a line of `ip -oneline monitor link route` says is gone. */
+export function goneDevice(line: string): string | undefined {
+  return /^Deleted \d+: ([^:@]+)/.exec(line)?.[1];
+}
+
 /** Whether a line of `ip -oneline monitor link route` is about something that is not ours. */
 export function isForeign(line: string, own: ReadonlySet<string>, ownProtocol: number): boolean {
   const device = /^(?:Deleted )?\d+: ([^:@]+)/.exec(line)?.[1];

@@ -256,7 +256,10 @@ export class OpenvpnLink implements LinkPort {
   #announce(connection: Connection): void {
     this.#timer?.unsubscribe();
     this.#timer = whenUsable(connection, this.#clock).subscribe(() => {
-      if (this.#phase.at === 'connected') this.#events$.next({ type: 'link-up', ...connection });
+      if (this.#phase.at !== 'connected') return;
+      // Somebody may have deleted the device since OpenVPN made it; OpenVPN doesn't care.
+      if (hasDevice(connection.device)) this.#events$.next({ type: 'link-up', ...connection });
+      else this.#phase.session.restart();
     });
   }
 

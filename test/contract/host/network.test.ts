@@ -86,11 +86,15 @@ describe('changes of the network under the tunnels', () => {
       'link set far9 down', 'link set far9 up',
     ]);
     await sleep(quietMs);
-    await netns.batch(['route del default dev lo metric 4000', 'link del ovpn-own']);
+    await netns.batch(['route del default dev lo metric 4000', 'link del ovpn-own', 'tuntap add ovpn-own mode tun']);
     await sleep(quietMs);
     expect(told).toEqual([]);
     // a second default route is a change for whoever asks for the default route only
     expect(await toldAfter(['route add default via 203.0.113.1 metric 900'])).toEqual([{ type: 'changed', servers: [], defaultRoute: true }]);
+  });
+
+  it('a tunnel\'s device that goes, and does not come back', async () => {
+    expect(await toldAfter(['link del ovpn-own'])).toEqual([{ type: 'gone', device: 'ovpn-own' }]);
   });
 
   it('without changes nothing of it runs', async () => {

@@ -161,7 +161,7 @@ const steps = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom('well' as const, 'well' as const, 'badly' as const, 'refused' as const).map((how): Step => (world) => { world.linkMoves(how); }) },
   { weight: 3, arbitrary: fc.constant<Step>((world) => { world.queueMoves(); }) },
   { weight: 4, arbitrary: fc.constant<Step>((world) => { world.clock(); }) },
-  { weight: 1, arbitrary: fc.constantFrom<TunnelEvent>({ type: 'command', command: 'up' }, { type: 'command', command: 'down' }, { type: 'command', command: 'resume' }, { type: 'command', command: 'pause', bypass: false, forMs: 5000 }, { type: 'network', what: 'changed' }).map((event): Step => (world) => { world.tell(event); }) },
+  { weight: 1, arbitrary: fc.constantFrom<TunnelEvent>({ type: 'command', command: 'up' }, { type: 'command', command: 'down' }, { type: 'command', command: 'resume' }, { type: 'command', command: 'pause', bypass: false, forMs: 5000 }, { type: 'network', what: 'changed' }, { type: 'device-gone' }).map((event): Step => (world) => { world.tell(event); }) },
 );
 
 /** Lets everything come to rest: the link gets on as `how` says, time passes, and of the effects only the `failing`th fails. */
