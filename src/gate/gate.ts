@@ -40,14 +40,30 @@ export interface GateOptions {
   readonly warn?: (event: string, message: string) => void;
 }
 
-/** The gate of this machine. Nothing is done until `install`. */
-export function createGate({ backend = 'auto', marks, routeMetric = 4000, closingTable = 20_800, closingPriority = 90, exec, watch = false, warn = () => undefined }: GateOptions): GatePort {
+interface Candidates {
+  readonly iptables: Firewall;
+  readonly nft: Firewall;
+}
+
+/** `switching` decides what the iptables backend is: with ipset, or with condition. */
+function candidates(backend: Backend, exec: ExecOptions | undefined): Candidates {
   const run = createRunner(exec);
   const switching = backend === 'condition' ? conditionSwitching(exec) : ipsetSwitching(run, createSwapSets(exec));
-  const iptables = new IptablesFirewall(run, switching, backend === 'iptables-legacy' ? 'legacy' : backend === 'iptables-nft' ? 'nft' : 'default');
-  const nft = new NftFirewall(run, createReadyRunner(exec));
+  return {
+    iptables: new IptablesFirewall(run, switching, backend === 'iptables-legacy' ? 'legacy' : backend === 'iptables-nft' ? 'nft' : 'default'),
+    nft: new NftFirewall(run, createReadyRunner(exec)),
+  };
+}
+
+/** What `auto` takes is the first of these that works. */
+const autoOrder = ['iptables', 'nft'] as const;
+
+/** The gate of this machine. Nothing is done until `install`. */
+/** The gate of this machine. Nothing is done until `install`. */
+export function createGate({ backend = 'auto', marks, routeMetric = 4000, closingTable = 20_800, closingPriority = 90, exec, watch = false, warn = () => undefined }: GateOptions): GatePort {
+  const { iptables, nft } = candidates(backend, exec);
   let chosen: Promise<Firewall> | undefined;
-  const firewall = (): Promise<Firewall> => (chosen ??= choose(backend, [iptables, nft]));
+  const firewall = (): Promise<Firewall> => (chosen ??= choose(backend, { iptables, nft }));
   let others: Promise<readonly Firewall[]> | undefined;
   const otherFirewalls = async (): Promise<readonly Firewall[]> => {
     const other = (await firewall()) === nft ? iptables : nft;
@@ -56,7 +72,7 @@ export function createGate({ backend = 'auto', marks, routeMetric = 4000, closin
   return new NetfilterGate({
     firewall,
     otherFirewalls: () => (others ??= otherFirewalls()),
-    routing: new Routing(run, { metric: routeMetric, priority: closingPriority, mask: marks.mask, warn }),
+    routing: new Routing(createRunner(exec), { metric: routeMetric, priority: closingPriority, mask: marks.mask, warn }),
     startWatch: watch ? async () => ((await (await firewall()).hasEvents()) ? nftWatch(exec) : noWatch) : undefined,
     sent: sentPackets,
     marks,
@@ -65,26 +81,49 @@ export function createGate({ backend = 'auto', marks, routeMetric = 4000, closin
   });
 }
 
-async function choose(backend: Backend, candidates: readonly [iptables: Firewall, nft: Firewall]): Promise<Firewall> {
-  if (backend !== 'auto') return candidates[backend === 'nft' ? 1 : 0];
+async function choose(backend: Backend, all: Candidates): Promise<Firewall> {
+  if (backend !== 'auto') return backend === 'nft' ? all.nft : all.iptables;
   const reasons: string[] = [];
-  for (const candidate of candidates) {
-    try {
-      await candidate.probe();
-      return candidate;
-    } catch (cause) {
-      if (cause instanceof DaemonError && cause.code === 'NOT_PERMITTED') throw cause;
-      reasons.push(`${candidate.name}: ${messageOf(cause)}`);
-    }
+  for (const name of autoOrder) {
+    const reason = await whyNot(all[name]);
+    if (reason === undefined) return all[name];
+    if (reason instanceof DaemonError && reason.code === 'NOT_PERMITTED') throw reason;
+    reasons.push(`${all[name].name}: ${messageOf(reason)}`);
   }
   throw new DaemonError('PROGRAM_MISSING', `no firewall works here: ${reasons.join('; ')}`, { hint: 'install one; in Debian: apt install iptables ipset' });
 }
 
-async function works(firewall: Firewall): Promise<boolean> {
+/** Undefined if it works here. */
+async function whyNot(firewall: Firewall): Promise<unknown> {
   try {
     await firewall.probe();
-    return true;
-  } catch {
-    return false;
+    return undefined;
+  } catch (cause) {
+    return cause ?? new Error('it does not tell why');
   }
+}
+
+async function works(firewall: Firewall): Promise<boolean> {
+  return (await whyNot(firewall)) === undefined;
+}
+
+/** What one backend said when it was asked whether it works here. */
+export interface BackendProbe {
+  readonly backend: (typeof autoOrder)[number] | 'condition';
+  /** Absent if it works. */
+  readonly whyNot?: string;
+}
+
+/** Asks every backend that a configuration can name, in the order of `auto`'s liking; changes nothing. */
+export async function probeBackends(exec?: ExecOptions): Promise<readonly BackendProbe[]> {
+  const all = { ...candidates('auto', exec), condition: candidates('condition', exec).iptables };
+  return Promise.all([...autoOrder, 'condition' as const].map(async (backend) => {
+    const reason = await whyNot(all[backend]);
+    return reason === undefined ? { backend } : { backend, whyNot: messageOf(reason) };
+  }));
+}
+
+/** What `auto` makes of these answers. */
+export function autoChoice(probes: readonly BackendProbe[]): BackendProbe['backend'] | undefined {
+  return autoOrder.find((name) => probes.some(({ backend, whyNot: reason }) => backend === name && reason === undefined));
 }

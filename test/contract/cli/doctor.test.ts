@@ -53,6 +53,14 @@ describe('doctor', () => {
     expect(await netns.run('iptables-save')).not.toContain('OOD-');
   });
 
+  it('tells which backends the gate could have here, and why it has the one that it has', async () => {
+    const { findings } = await visit(configuration());
+    const told = findings.filter(({ code }) => /^GATE_(IPTABLES|NFT|CONDITION)/.test(code));
+    // what the machine lacks is told with the reason
+    expect(told.map(({ code, message }) => `${code.replace('_MISSING', '')} ${message.replace(/ does not work here: .+| works here/, '')}`)).toEqual(['GATE_IPTABLES `gate: iptables`', 'GATE_NFT `gate: nft`', 'GATE_CONDITION `gate: condition`']);
+    expect(findings.find(({ code }) => code === 'GATE')?.message).toContain('backend: iptables, which `gate: auto` prefers where it works');
+  });
+
   it('finds everything that was made wrong, each with a way out', async () => {
     await netns.sysctl({ 'net.ipv4.conf.all.rp_filter': 1, 'net.ipv4.conf.default.rp_filter': 0, 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.all.forwarding': 0 });
     await netns.run('iptables', ['-t', 'mangle', '-A', 'FORWARD', '-p', 'tcp', '-j', 'NFQUEUE', '--queue-balance', '7499:7501']);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { checkDaemon } from '../../../src/cli/commands/doctor/daemon.js';
 import type { Finding } from '../../../src/cli/commands/doctor/finding.js';
+import { choiceText } from '../../../src/cli/commands/doctor/kernel.js';
 import { checkNetwork } from '../../../src/cli/commands/doctor/network.js';
 import { checkPrivileges } from '../../../src/cli/commands/doctor/privileges.js';
 import { checkPrograms } from '../../../src/cli/commands/doctor/programs.js';
@@ -43,6 +44,16 @@ describe('programs', () => {
     const findings = await check({ ...debian12, 'openvpn --version': { succeeded: false, stdout: 'OpenVPN 2.3.10 x86_64', stderr: '' }, 'ipset -v': { succeeded: false, stdout: '', stderr: 'Kernel support missing\nmore' } });
     expect(found(findings, 'OPENVPN_OLD')).toMatchObject({ severity: 'error', message: 'openvpn 2.3.10 is older than 2.4' });
     expect(found(findings, 'IPSET_UNKNOWN')).toMatchObject({ severity: 'warning', message: 'ipset does not tell its version: Kernel support missing' });
+  });
+});
+
+describe('the backend of the gate', () => {
+  it.each([
+    ['auto', [{ backend: 'iptables' }, { backend: 'nft' }, { backend: 'condition', whyNot: 'no match' }], 'iptables, which `gate: auto` prefers where it works'],
+    ['auto', [{ backend: 'iptables', whyNot: 'ipset was not found' }, { backend: 'nft' }, { backend: 'condition' }], 'nft, since iptables does not work here (`gate: auto`)'],
+    ['nft', [{ backend: 'iptables' }, { backend: 'nft' }, { backend: 'condition' }], 'nft, as `gate: nft` says'],
+  ] as const)('is told with the reason: %s, %j', (wanted, probes, text) => {
+    expect(choiceText(wanted, probes)).toBe(text);
   });
 });
 

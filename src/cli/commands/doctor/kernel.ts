@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises';
 import type { Settings } from '../../../config/load.js';
 import { DaemonError, messageOf } from '../../../core/errors.js';
-import { createGate } from '../../../gate/gate.js';
+import { autoChoice, createGate, probeBackends, type BackendProbe } from '../../../gate/gate.js';
 import { error, ok, warning, type Finding } from './finding.js';
 import type { Machine, Ran } from './machine.js';
 import { ScratchNamespace } from './scratch.js';
@@ -13,7 +13,8 @@ export async function checkKernel(machine: Machine, settings: Settings | undefin
   try {
     await inside(machine, scratch, ['ip', 'link', 'set', 'lo', 'up']);
     const [queue, tun] = await Promise.all([tryQueue(scratch), tryTun(machine, scratch)]);
-    return [queue, tun, ...(settings === undefined ? [] : [await tryGate(machine, settings, scratch)])];
+    const probes = await probeBackends(execIn(scratch));
+    return [queue, tun, ...probes.map(backendFinding), ...(settings === undefined ? [] : [await tryGate(settings, scratch, probes)])];
   } finally {
     await scratch.close();
   }
@@ -46,25 +47,33 @@ async function tryTun(machine: Machine, scratch: ScratchNamespace): Promise<Find
   return error('TUN_MISSING', `no tun device can be made: ${ran?.stderr ?? 'nsenter was not found'}`, 'load the module tun, and see that /dev/net/tun is there (containers: --device /dev/net/tun)');
 }
 
-async function tryGate(machine: Machine, settings: Settings, scratch: ScratchNamespace): Promise<Finding> {
+function execIn({ prefix, path, procNet }: ScratchNamespace): NonNullable<Parameters<typeof probeBackends>[0]> {
+  return { prefix, netns: path, procNet };
+}
+
+/** One of them is needed: which one, `GATE` tells. */
+function backendFinding({ backend, whyNot }: BackendProbe): Finding {
+  const code = `GATE_${backend.toUpperCase()}`;
+  return whyNot === undefined ? ok(code, `\`gate: ${backend}\` works here`) : ok(`${code}_MISSING`, `\`gate: ${backend}\` does not work here: ${whyNot}`);
+}
+
+async function tryGate(settings: Settings, scratch: ScratchNamespace, probes: readonly BackendProbe[]): Promise<Finding> {
   const low = (settings.mark & -settings.mark) >>> 0;
-  const gate = createGate({ backend: settings.gate, marks: { mask: settings.mark, transport: low, release: (low << 1) >>> 0, reject: settings.mark }, exec: { prefix: scratch.prefix } });
+  const gate = createGate({ backend: settings.gate, marks: { mask: settings.mark, transport: low, release: (low << 1) >>> 0, reject: settings.mark }, exec: execIn(scratch) });
   try {
     await gate.install(settings.tunnels.map((tunnel) => ({ ...tunnel, remotes: [] })));
-    const chosen = await backendIn(machine, scratch, settings.gate);
     await gate.remove();
-    return ok('GATE', `the gate of this configuration was set in an empty namespace, and removed; backend: ${chosen}`);
+    return ok('GATE', `the gate of this configuration was set in an empty namespace, and removed; backend: ${choiceText(settings.gate, probes)}`);
   } catch (cause) {
     const hint = cause instanceof DaemonError ? cause.hint : undefined;
     return error('GATE_IMPOSSIBLE', `the gate of this configuration can't be set: ${cause instanceof DaemonError ? cause.describe() : messageOf(cause)}`, hint ?? 'choose another backend with `gate`');
   }
 }
 
-
-/** Which backend set the gate that stands in the namespace, and why that one: only the iptables backend has sets of ipset. */
-async function backendIn(machine: Machine, scratch: ScratchNamespace, wanted: Settings['gate']): Promise<string> {
-  const sets = await inside(machine, scratch, ['ipset', 'list', '-name']);
-  const name = (sets?.stdout ?? '').includes('ood-') ? 'iptables with ipset' : 'nft';
-  if (wanted !== 'auto') return `${name}, as \`gate: ${wanted}\` says`;
-  return name === 'nft' ? 'nft, since iptables with ipset does not work here' : `${name}, which \`gate: auto\` prefers where it works`;
+/** Which backend it is, and why that one. */
+export function choiceText(wanted: Settings['gate'], probes: readonly BackendProbe[]): string {
+  if (wanted !== 'auto') return `${wanted}, as \`gate: ${wanted}\` says`;
+  const chosen = autoChoice(probes);
+  if (chosen === 'nft') return `nft, since iptables does not work here (\`gate: auto\`)`;
+  return `${chosen ?? 'none'}, which \`gate: auto\` prefers where it works`;
 }
