@@ -2,7 +2,15 @@ import type { Addresses, Gate, LinkFailure, WakePacket } from './words.js';
 
 /** What the queue of a tunnel tells. */
 export type QueueEvent =
-  | { readonly type: 'packets-held'; /** In this burst. */ readonly count: number; readonly first: WakePacket }
+  | {
+      readonly type: 'packets-held';
+      /** In this burst. */
+      readonly count: number;
+      /** The first that may wake, if there is one. */
+      readonly first: WakePacket;
+      /** The queue's numbers of the burst's packets, if all of them are strays: nobody wants a tunnel for them alone. */
+      readonly strays?: readonly number[];
+    }
   /** Nothing is held any more; what still arrives is accepted at once. */
   | { readonly type: 'released'; readonly packets: number }
   /** The kernel threw packets away: the queue was full, or its socket was. */
@@ -89,6 +97,8 @@ export type Effect =
   | { readonly do: 'release-local' }
   /** Held packets are answered with an error, and so is what still arrives until the next `hold`. */
   | { readonly do: 'answer' }
+  /** Of these packets those that are still held are thrown away, and counted. */
+  | { readonly do: 'drop'; readonly packets: readonly number[] }
   | { readonly do: 'gate'; readonly gate: Gate }
   /** The gate will soon be this one. */
   | { readonly do: 'expect-gate'; readonly gate: Gate }

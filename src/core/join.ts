@@ -95,6 +95,8 @@ function perform(effect: Effect, { name, queue, link, gate }: TunnelParts): Obse
       return at(() => { queue.release(); });
     case 'answer':
       return at(() => { queue.answer(); });
+    case 'drop':
+      return at(() => { queue.drop(effect.packets); });
     case 'release-local':
       return from(queue.releaseLocal()).pipe(ignoreElements());
     case 'gate':

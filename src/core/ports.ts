@@ -104,7 +104,7 @@ export interface QueueStats {
   readonly oldestMs: number;
   readonly held: number;
   readonly released: number;
-  /** Thrown away: queue full, flushed by the kernel, refused in silence. */
+  /** Thrown away: queue full, flushed by the kernel, refused in silence, strays that found no tunnel. */
   readonly dropped: number;
   /** Answered with an error. */
   readonly rejected: number;
@@ -118,6 +118,8 @@ export interface QueuePort {
   /** Resolves when what could be released was. */
   releaseLocal(): Promise<void>;
   answer(): void;
+  /** What is still held of these, by the queue's numbers, is thrown away and counted. */
+  drop(packets: readonly number[]): void;
   /** Sends it at a moment when nothing is in the queue: what passes directly from then on overtakes nothing. */
   carryOut(change: RuleChange): void;
   stats(): QueueStats;

@@ -54,7 +54,8 @@ const asks = (event: TunnelEvent & CommandEvent, command: CommandEvent['command'
 
 function fromIdle(tunnel: Tunnel, state: Idle, event: TunnelEvent, context: Context): Transition {
   switch (event.type) {
-    case 'packets-held':
+    case 'packets-held': // strays alone want no tunnel; in every other state they are held like all else
+      if (event.strays) return { tunnel, effects: [{ do: 'drop', packets: event.strays }] };
       return move.wake(tunnel, state, { at: context.now, packet: event.first }, context);
     case 'command':
       return asks(event, 'up') ? move.dial(tunnel, state.failures, { at: context.now }, context) : stay(tunnel);

@@ -1,4 +1,5 @@
 import type { Gate, Marks } from '../core/ports.js';
+import { icmpErrors } from '../core/icmp.js';
 import { chainPrefix, countChain, guardChain } from './names.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import type { Family } from '../core/prefix.js';
@@ -70,9 +71,6 @@ function exemptions(family: Family, marks: Marks, packets: 'forwarded' | 'local'
     ...(family === 6 ? [133, 134, 135, 136, 137].map((icmp) => ({ if: [{ icmp, hopLimit: 255 }], then: leave })) : []),
   ];
 }
-
-/** Destination unreachable, packet too big, source quench, redirect, time exceeded, parameter problem. */
-const icmpErrors: Record<Family, readonly number[]> = { 4: [3, 4, 5, 11, 12], 6: [1, 2, 3, 4] };
 
 /** Holds, before conntrack sees the packet. Nobody listening means dropped: no --queue-bypass. */
 function raw(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): Table {

@@ -26,6 +26,10 @@ export class HeldPackets {
     this.#packets.set(packet.id, packet);
   }
 
+  has(id: number): boolean {
+    return this.#packets.has(id);
+  }
+
   delete(ids: Iterable<number>): void {
     for (const id of ids) this.#packets.delete(id);
   }

@@ -1,4 +1,5 @@
 import { decodePacket, type PacketView } from 'node-nfqueue';
+import { icmpErrors } from '../core/icmp.js';
 import type { WakePacket } from '../core/words.js';
 
 /** IANA's protocol numbers that `decodePacket` has no header for. */
@@ -16,4 +17,22 @@ export function describePacket({ payload, hwProtocol, inDevice, uid }: Pick<Pack
     ...(inDevice === undefined ? {} : { interface: inDevice }),
     ...(uid === undefined ? {} : { uid }),
   };
+}
+
+/**
+ * Whether it is a stray: a packet that may belong to something which still lives, but begins nothing: a TCP segment that
+ * only ends a connection (RST, or FIN without data), an ICMP error. Headers that can't be read are no stray's.
+ */
+export function isStray({ payload, hwProtocol, length }: Pick<PacketView, 'payload' | 'hwProtocol' | 'length'>): boolean {
+  const { transport, dataOffset } = decodePacket(payload, hwProtocol);
+  switch (transport?.protocol) {
+    case 'tcp':
+      return transport.flags.rst || (transport.flags.fin && !transport.flags.syn && length === dataOffset);
+    case 'icmp':
+      return icmpErrors[4].includes(transport.type);
+    case 'icmpv6':
+      return icmpErrors[6].includes(transport.type);
+    default:
+      return false;
+  }
 }

@@ -4,8 +4,8 @@ import { DaemonError, messageOf } from '../core/errors.js';
 import type { QueueEvent } from '../core/events.js';
 import type { ClockPort, LogPort, Marks, QueuePort, QueueStats, RuleChange } from '../core/ports.js';
 import { HeldPackets } from './held.js';
-import { describePacket } from './packet.js';
 import type { WakePacket } from '../core/words.js';
+import { describePacket, isStray } from './packet.js';
 
 export interface HoldQueueOptions {
   readonly tunnel: string;
@@ -40,7 +40,7 @@ export class HoldQueue implements QueuePort {
   readonly #clock: ClockPort;
   readonly #log: LogPort;
   readonly #held = new HeldPackets();
-  readonly #counters = { held: 0, released: 0, rejected: 0, silenced: 0, lost: 0 };
+  readonly #counters = { held: 0, released: 0, rejected: 0, dropped: 0, lost: 0 };
   #mode: 'hold' | 'accept' | 'answer' = 'hold';
   #releasing: AbortController | undefined;
   /** The packet that came when nothing was held. */
@@ -114,6 +114,13 @@ export class HoldQueue implements QueuePort {
     }
   }
 
+  drop(packets: readonly number[]): void {
+    const ids = packets.filter((id) => this.#held.has(id));
+    this.#held.delete(ids);
+    this.#queue.verdicts(ids, { verdict: 'drop' });
+    this.#counters.dropped += ids.length;
+  }
+
   carryOut(change: RuleChange): void {
     // Only what is accepted as it comes can be waited for; a closing gate must not wait for anything.
     this.#queue.requestInPause(change, this.#mode === 'accept' ? {} : { withinUs: 0 });
@@ -121,9 +128,9 @@ export class HoldQueue implements QueuePort {
 
   stats(): QueueStats {
     this.#countDrops();
-    const { held, released, rejected, silenced, lost } = this.#counters;
+    const { held, released, rejected, dropped, lost } = this.#counters;
     const { oldest } = this.#held;
-    return { packets: this.#held.size, oldestMs: oldest ? Math.round(this.#clock.now() - oldest.heldAt) : 0, held, released, rejected, dropped: silenced + lost + this.#kernelDrops };
+    return { packets: this.#held.size, oldestMs: oldest ? Math.round(this.#clock.now() - oldest.heldAt) : 0, held, released, rejected, dropped: dropped + lost + this.#kernelDrops };
   }
 
   async close(): Promise<void> {
@@ -142,13 +149,18 @@ export class HoldQueue implements QueuePort {
     const heldAt = this.#clock.now();
     const none = this.#held.size === 0;
     let first;
+    let waking;
     for (const packet of batch) {
       const local = packet.hook === 'output';
-      first ??= describePacket(packet);
+      first ??= packet;
+      if (waking === undefined && !isStray(packet)) waking = packet;
       this.#held.add({ id: packet.id, mark: packet.mark, local, outDevice: local ? packet.outDevice : undefined, heldAt });
     }
-    if (none) this.#first = first;
-    if (first) this.#events$.next({ type: 'packets-held', count: batch.length, first });
+    if (!first) return;
+    const described = describePacket(waking ?? first);
+    if (none) this.#first = described;
+    const held = { type: 'packets-held', count: batch.length, first: described } as const;
+    this.#events$.next(waking ? held : { ...held, strays: [...batch.ids()] });
   }
 
   /** Verdicts on arrival, one system call for neighbours with the same mark. */
@@ -185,7 +197,7 @@ export class HoldQueue implements QueuePort {
   }
 
   #answered(packets: number): void {
-    if (this.#options.silent) this.#counters.silenced += packets;
+    if (this.#options.silent) this.#counters.dropped += packets;
     else this.#counters.rejected += packets;
   }
 

@@ -32,6 +32,7 @@ function world(inputs: { queue$: Observable<QueueEvent>; link$: Observable<LinkE
     release: () => { note('release'); },
     releaseLocal: () => noted('release-local'),
     answer: () => { note('answer'); },
+    drop: (packets) => { note(`drop ${packets.join(' ')}`); },
     carryOut: ({ command }) => { note(`carry out ${command}`); },
     stats: () => ({ packets: 0, oldestMs: 0, held: 0, released: 0, dropped: 0, rejected: 0 }),
     close: () => Promise.resolve(),
@@ -93,6 +94,16 @@ describe('in marbles', () => {
     expect(said.slice(0, 2)).toEqual(['0 packets-held → dialing', '3 link-up → dialing']);
     expect(calls.slice(0, 1)).toEqual(['dial']);
   });
+});
+
+it('drops just the strays that came while nobody wanted the tunnel', () => {
+  const queue$ = new Subject<QueueEvent>();
+  const { parts, calls } = world({ queue$, link$: NEVER }, { now: () => 0, at: () => NEVER });
+  joinTunnel(parts).subscribe();
+  queue$.next({ ...held, strays: [7, 8] });
+  queue$.next(held);
+  queue$.next({ ...held, strays: [10] });
+  expect(calls).toEqual(['drop 7 8', 'dial', 'expect open']);
 });
 
 describe('with a gate that takes its time', () => {

@@ -16,9 +16,12 @@ const link = { device: 'ovpn-a', addresses: {} };
 class World {
   tunnel: Tunnel = startingTunnel(0);
   now = 0;
-  /** Packets without a verdict. */
-  held = 0;
+  /** Packets without a verdict, by their numbers. */
+  readonly waiting = new Set<number>();
+  packets = 0;
   answered = 0;
+  /** Strays that found no tunnel. */
+  dropped = 0;
   released = 0;
   /** Effects that wait for their turn, list by list. */
   readonly lists: Effect[][] = [];
@@ -27,17 +30,28 @@ class World {
   gate: 'hold' | 'open' | 'reject' | 'bypass' = 'hold';
   link: 'down' | 'dialing' | 'up' | 'ending' = 'down';
 
+  get held(): number {
+    return this.waiting.size;
+  }
+
   tell(event: TunnelEvent): void {
     this.now += 1;
+    const before = this.tunnel.state.at;
     const { tunnel, effects } = transition(this.tunnel, event, { now: this.now, policy, random: 0.5 });
     this.tunnel = tunnel;
+    for (const effect of effects) if (effect.do === 'drop') expect({ before, strays: effect.packets }).toEqual({ before: 'idle', strays: 'strays' in event && event.strays });
     if (effects.length > 0) this.lists.push([...effects]);
   }
 
   /** A packet to `protect`. What the gate does not take goes on to the guard. */
   packet(): void {
-    if (this.gate === 'hold') this.queued();
+    if (this.gate === 'hold') this.queued({});
     // open: into the tunnel, or dropped by the guard where there is none; reject: answered; bypass: as the user said
+  }
+
+  /** A segment that ends a connection, or an ICMP error. */
+  stray(): void {
+    if (this.gate === 'hold') this.queued({ strays: [this.packets + 1] });
   }
 
   /** One effect, or `fails`. */
@@ -84,7 +98,7 @@ class World {
   queueMoves(): void {
     if (this.mode !== 'release') return;
     this.released += this.held;
-    this.held = 0;
+    this.waiting.clear();
     this.mode = 'accept';
     this.events.push({ type: 'released', packets: 1 });
   }
@@ -96,12 +110,13 @@ class World {
     this.tell({ type: 'clock' });
   }
 
-  private queued(): void {
+  private queued(strays: { readonly strays?: readonly number[] }): void {
+    this.packets += 1;
     if (this.mode === 'accept') this.released += 1;
     else if (this.mode === 'answer') this.answered += 1;
     else {
-      this.held += 1;
-      this.events.push({ type: 'packets-held', count: 1, first: packet });
+      this.waiting.add(this.packets);
+      this.events.push({ type: 'packets-held', count: 1, first: packet, ...strays });
     }
   }
 
@@ -130,8 +145,11 @@ class World {
         break;
       case 'answer':
         this.answered += this.held;
-        this.held = 0;
+        this.waiting.clear();
         this.mode = 'answer';
+        break;
+      case 'drop':
+        for (const id of effect.packets) if (this.waiting.delete(id)) this.dropped += 1;
         break;
       case 'gate':
         this.gate = effect.gate;
@@ -155,6 +173,7 @@ type Step = (world: World) => void;
 
 const steps = fc.oneof(
   { weight: 4, arbitrary: fc.constant<Step>((world) => { world.packet(); }) },
+  { weight: 2, arbitrary: fc.constant<Step>((world) => { world.stray(); }) },
   { weight: 8, arbitrary: fc.constant<Step>((world) => { world.carryOut(false); }) },
   { weight: 3, arbitrary: fc.constant<Step>((world) => { world.carryOut(true); }) },
   { weight: 8, arbitrary: fc.constant<Step>((world) => { world.deliver(); }) },
@@ -212,4 +231,18 @@ describe.each(['well', 'badly', 'never'] as const)('whatever happened, when the 
       if (before.gate === 'hold') expect(world.released + world.answered).toBeGreaterThan(before.answers);
     }), { numRuns: 1500 });
   });
+});
+
+it('strays alone are dropped, however many, and bring nothing up; behind a packet that woke they are released like it', () => {
+  fc.assert(fc.property(fc.array(fc.boolean(), { minLength: 1, maxLength: 30 }), fc.boolean(), (turns, wakes) => {
+    const world = new World();
+    for (const turn of turns) if (turn) world.stray(); else world.deliver();
+    settle(world, 'well');
+    expect(world).toMatchObject({ held: 0, dropped: world.packets, released: 0, link: 'down', tunnel: { state: { at: 'idle' }, wakes: 0 } });
+    if (wakes) world.packet();
+    world.deliver();
+    world.stray();
+    settle(world, 'well');
+    expect(world).toMatchObject({ held: 0, released: wakes ? 2 : 0, answered: 0 });
+  }));
 });

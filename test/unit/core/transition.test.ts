@@ -32,6 +32,7 @@ const states = {
 
 const events = {
   'packets-held': { type: 'packets-held', count: 3, first: packet },
+  'strays held': { type: 'packets-held', count: 2, first: packet, strays: [4, 6] },
   'released': { type: 'released', packets: 3 },
   'overflow': { type: 'overflow', packets: 1 },
   'flushed': { type: 'flushed', packets: 1 },
@@ -86,6 +87,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
   },
   'idle': {
     'packets-held': 'dialing/connecting: dial, expect-gate open',
+    'strays held': 'idle: drop 4 6',
     'up': 'dialing/connecting: dial, expect-gate open',
     'link-up': 'dialing/releasing: catch-first off, release',
     'gate failed': 'backoff: answer',
@@ -176,6 +178,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
   },
   'draining/lingering': {
     'packets-held': 'dialing/releasing: catch-first off, release',
+    'strays held': 'dialing/releasing: catch-first off, release',
     'up': 'dialing/releasing: catch-first off, release',
     'gate failed': 'draining/stopping: stop-link',
     'other effect failed': 'draining/stopping: stop-link',
@@ -239,6 +242,8 @@ function effectText(effect: Effect): string {
       return `${effect.do} ${effect.gate}`;
     case 'catch-first':
       return `catch-first ${effect.on ? 'on' : 'off'}`;
+    case 'drop':
+      return `drop ${effect.packets.join(' ')}`;
     case 'report':
       return `report ${effect.what}`;
     default:
@@ -348,6 +353,12 @@ describe('bounds', () => {
   it('says why a dial timed out', () => {
     const setBack = transition(tunnelIn(states['dialing/connecting']), events['link-reconnecting'], context).tunnel;
     expect(transition(setBack, events.clock, context).tunnel.lastFailure).toMatchObject({ code: 'timeout', detail: 'not connected after 30000 ms (ping-restart)' });
+  });
+
+  it('begins no wake for strays alone, and brings a tunnel back for them that is going down', () => {
+    expect(transition(fresh, events['strays held'], context).tunnel).toEqual(fresh);
+    const draining = transition(tunnelIn(states['draining/stopping']), events['strays held'], context).tunnel;
+    expect(transition(draining, events['link-down'], context).tunnel).toMatchObject({ state: { at: 'dialing' }, wakes: 2 });
   });
 
   it('adds the process to the packet that woke', () => {

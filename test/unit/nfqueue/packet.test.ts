@@ -2,7 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 import { PacketBatch } from '../../../src/nfqueue/native/lib/batch.js';
 import type { Frame } from '../../../src/nfqueue/native/lib/packet.js';
 import { HAS, RECORD_WORDS, WORD } from '../../../src/nfqueue/native/lib/records.js';
-import { bytes, u16, u32 } from './packets.js';
+import { isStray } from '../../../src/nfqueue/packet.js';
+import { bytes, ipv4, ipv6, tcp, u16, u32, udp } from './packets.js';
 
 type Words = Partial<Record<keyof typeof WORD, number>>;
 
@@ -102,5 +103,33 @@ describe('a batch', () => {
     expect(batch.skipTaken()).toBe(false); // it did not get on
     expect([...batch].map(({ id }) => id)).toEqual([6]);
     expect(batch.skipTaken()).toBe(false); // nothing is left
+  });
+});
+
+describe('a stray', () => {
+  const [fin, syn, rst, psh, ack] = [1, 2, 4, 8, 16];
+  const stray = (packet: Uint8Array, more: { hwProtocol?: number; length?: number } = {}): boolean => isStray({ payload: packet, hwProtocol: packet[0]! >> 4 === 6 ? 0x86dd : 0x0800, length: packet.length, ...more });
+  const both = (four: number, six: number, content: Uint8Array): readonly boolean[] => [stray(ipv4({ protocol: four, content })), stray(ipv6(six, content))];
+  const timestamps = [8, 10, ...u32(1), ...u32(2), 1, 1];
+
+  it.each([
+    ['RST', rst, true], ['RST, ACK', rst | ack, true], ['FIN, ACK', fin | ack, true], ['SYN', syn, false], ['SYN, ACK', syn | ack, false], ['ACK', ack, false], ['PSH, ACK', psh | ack, false], ['SYN, FIN', syn | fin, false],
+  ])('a segment with %s: %p in both families', (_, flags, expected) => {
+    expect(both(6, 6, tcp({ flags, options: timestamps }))).toEqual([expected, expected]);
+  });
+
+  it('is no FIN with data, though the data was not copied', () => {
+    const segment = ipv4({ protocol: 6, content: tcp({ flags: fin | psh | ack }) });
+    expect([stray(bytes(segment, [1, 2])), stray(segment, { length: segment.length + 1400 })]).toEqual([false, false]);
+  });
+
+  it.each([[3, 1, true], [11, 3, true], [5, 4, true], [8, 128, false], [0, 129, false], [13, 135, false]])('an ICMP message of type %p, of ICMPv6 %p: %p', (type4, type6, expected) => {
+    expect([stray(ipv4({ protocol: 1, content: bytes(type4, 0, u16(0), u32(0)) })), stray(ipv6(58, bytes(type6, 0, u16(0), u32(0))))]).toEqual([expected, expected]);
+  });
+
+  it('is nothing else, and nothing that can not be read', () => {
+    expect(both(17, 17, udp(bytes(1)))).toEqual([false, false]);
+    expect(both(6, 6, tcp({ flags: rst }).subarray(0, 12))).toEqual([false, false]);
+    expect([stray(ipv4({ protocol: 6, content: tcp({ flags: rst }), fragment: 5 })), stray(bytes(0)), stray(bytes(1, 2, 3), { hwProtocol: 0x0806 })]).toEqual([false, false, false]);
   });
 });
