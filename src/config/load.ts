@@ -4,6 +4,7 @@ import { isMap, isNode, isPair, isScalar, LineCounter, parseDocument, type Docum
 import type { z } from 'zod';
 import { DaemonError, messageOf } from '../core/errors.js';
 import type { Prefix } from '../core/ports.js';
+import { contains, parseNet } from '../core/prefix.js';
 import { readPrefixList } from './prefix-list.js';
 import { schema, type Configuration, type TunnelConfiguration } from './schema.js';
 
@@ -18,7 +19,7 @@ type CommandSettings = NonNullable<TunnelConfiguration['command']>;
 export type LinkSettings = ({ readonly kind: 'openvpn' } & StartedSettings) | ({ readonly kind: 'attach' } & ManagedSettings) | ({ readonly kind: 'command' } & CommandSettings);
 
 /** A tunnel of the configuration with nothing left to default. */
-export type TunnelSettings = Omit<TunnelConfiguration, 'openvpn' | 'command' | 'device' | 'queue' | 'protect' | 'exclude'> & {
+export type TunnelSettings = Omit<TunnelConfiguration, 'openvpn' | 'command' | 'device' | 'queue' | 'protect' | 'exclude' | 'wakeFrom'> & {
   readonly name: string;
   readonly device: string;
   readonly queue: number;
@@ -26,6 +27,7 @@ export type TunnelSettings = Omit<TunnelConfiguration, 'openvpn' | 'command' | '
   /** Those of the files that the configuration names are among them. */
   readonly protect: readonly Prefix[];
   readonly exclude: readonly Prefix[];
+  readonly wakeFrom?: readonly string[];
 };
 
 export interface Settings extends Omit<Configuration, 'tunnels'> {
@@ -111,14 +113,20 @@ function queuesOf(tunnels: Readonly<Record<string, TunnelConfiguration>>, presen
   return queues;
 }
 
-function settle(name: string, { openvpn, command, ...tunnel }: TunnelConfiguration, queue: number, folder: string): { readonly settings: TunnelSettings; readonly mistakes: readonly Mistake[] } {
+function settle(name: string, { openvpn, command, wakeFrom, ...tunnel }: TunnelConfiguration, queue: number, folder: string): { readonly settings: TunnelSettings; readonly mistakes: readonly Mistake[] } {
   const credentials = tunnel.credentials && { credentials: credentialsOf(tunnel.credentials, folder) };
   const protect = readPrefixList(tunnel.protect, folder);
   const exclude = readPrefixList(tunnel.exclude, folder);
   const mistakes = Object.entries({ protect, exclude }).flatMap(([key, { problems }]) => problems.map(({ index: element, ...problem }): Mistake => ({ path: ['tunnels', name, key, element], ...problem })));
+  const outside = tunnel.ignore.flatMap(({ to }, element): Mistake[] => (to === undefined || mistakes.length > 0 || overlaps(to, protect.prefixes) ? [] : [{ path: ['tunnels', name, 'ignore', element, 'to'], message: `${to} is not among what \`protect\` names: there is nothing to ignore` }]));
   const empty: Mistake[] = mistakes.length + protect.prefixes.length === 0 ? [{ path: ['tunnels', name, 'protect'], message: 'names no prefix: nothing would be protected' }] : [];
-  const settings = { ...tunnel, ...credentials, protect: protect.prefixes, exclude: exclude.prefixes, name, device: tunnel.device ?? `ovpn-${name}`, queue, link: linkOf(openvpn, command, folder) };
-  return { settings, mistakes: [...mistakes, ...empty] };
+  const settings = { ...tunnel, ...credentials, ...(wakeFrom === undefined ? {} : { wakeFrom }), protect: protect.prefixes, exclude: exclude.prefixes, name, device: tunnel.device ?? `ovpn-${name}`, queue, link: linkOf(openvpn, command, folder) };
+  return { settings, mistakes: [...mistakes, ...outside, ...empty] };
+}
+
+function overlaps(prefix: Prefix, others: readonly Prefix[]): boolean {
+  const net = parseNet(prefix);
+  return others.map(parseNet).some((other) => contains(net, other) || contains(other, net));
 }
 
 /** Files that secrets come from, as absolute paths. */

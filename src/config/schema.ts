@@ -1,6 +1,8 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { durationHint, durationMs } from '../core/duration.js';
+import type { IgnoredPackets } from '../core/ports.js';
+import { parseIgnored, parsePorts, protocols } from './ignored.js';
 import { parsePrefix } from './prefix.js';
 
 const duration = z
@@ -81,6 +83,38 @@ const managed = z
   })
   .describe('An OpenVPN that somebody else starts, with --management and --management-hold');
 
+const ignoredText = z
+  .string()
+  .transform((text, context): IgnoredPackets => {
+    const result = parseIgnored(text);
+    if ('ignored' in result) return result.ignored;
+    context.addIssue({ code: 'custom', message: result.problem });
+    return z.NEVER;
+  })
+  .meta({ description: 'PROTOCOL, PROTOCOL/PORT or PROTOCOL/PORT-PORT: udp/123, udp/137-138, icmp', pattern: '^(icmp|(tcp|udp)(/\\d{1,5}(-\\d{1,5})?)?)$' });
+
+const ports = z
+  .union([z.int().meta({ minimum: 1, maximum: 65_535 }), z.string().regex(/^\d{1,5}(-\d{1,5})?$/)], { error: 'is no port or range of ports, 1 to 65535 (like 123 or 137-138)' })
+  .transform((value, context) => {
+    const range = parsePorts(String(value));
+    if (range !== undefined) return range;
+    context.addIssue({ code: 'custom', message: `"${value}" is no port or range of ports, 1 to 65535 (like 123 or 137-138)` });
+    return z.NEVER;
+  });
+
+const ignoredParts = z
+  .strictObject({ protocol: z.enum(protocols), port: ports.optional(), to: prefix.optional().describe('Only what is spoken to in this prefix') })
+  .refine(({ protocol, port }) => protocol !== 'icmp' || port === undefined, { error: 'icmp has no ports', path: ['port'] })
+  .transform(({ protocol, port, to }): IgnoredPackets => ({ protocol, ...(port === undefined ? {} : { ports: port }), ...(to === undefined ? {} : { to }) }));
+
+const ignored = z
+  .union([ignoredText, ignoredParts], { error: 'is not PROTOCOL/PORT (like udp/123) or {protocol, port, to}' })
+  .describe('By the port of the side that is spoken to, and that side\'s address');
+
+const inputDevice = z
+  .string()
+  .regex(/^([A-Za-z0-9][A-Za-z0-9_.-]{0,14}|[A-Za-z0-9][A-Za-z0-9_.-]{0,13}\*)$/, 'is not the name of a device, nor the beginning of names and a * (like lan0 or br-*)');
+
 const argument = z.string().refine((text) => !text.includes('\0'), 'has a NUL byte, which no argument can have');
 
 const argv = z.array(argument).min(1, 'names no program').describe('A program and its arguments; no shell');
@@ -102,6 +136,9 @@ const tunnel = z.strictObject({
   protect: z.array(z.union([prefix, prefixFile], { error: 'is not a prefix (like 10.99.0.0/16 or fd00:99::/48) or {file}' })).min(1, 'names no prefix: nothing would be protected').describe('The prefixes that may be reached through this tunnel only'),
   exclude: z.array(excluded).default([]).describe('Prefixes inside `protect` that are not protected'),
   established: z.enum(['kill', 'keep']).default('kill').describe('Connections to `protect` that went another way before the start: kill forgets them in conntrack, so that they go through the tunnel without the NAT of the other way'),
+  ignore: z.array(ignored).default([]).describe('Packets that never wake nor keep up, and are dropped in silence while the tunnel is not up: udp/123, icmp, {protocol, port, to}'),
+  wake: z.enum(['both', 'forwarded', 'local']).default('both').describe('Whose packets may wake; the others are refused until the tunnel is up'),
+  wakeFrom: z.array(inputDevice).min(1, 'names no device: for none of them, say `wake: local`').optional().describe('Devices by which forwarded packets may come to wake, such as lan0 or br-*. Default: any'),
   device: device.optional(),
   queue: z.int().min(0).max(65535).optional().describe('NFQUEUE number. Default: 7500 and up'),
   idle: idle.prefault('5m'),
@@ -117,7 +154,8 @@ const tunnel = z.strictObject({
   minUp: duration.prefault('0s').describe('A tunnel that came up stays at least so long'),
   wakesPerHour: z.int().min(1).max(1000).optional().describe('More wakes by packets than this in an hour are refused. Default: no bound'),
   linger: duration.prefault('200ms').describe('Between closing the gate and stopping OpenVPN, for replies in flight'),
-}).superRefine(({ openvpn, command, device }, context) => {
+}).superRefine(({ openvpn, command, device, wake, wakeFrom }, context) => {
+  if (wake === 'local' && wakeFrom !== undefined) context.addIssue({ code: 'custom', path: ['wakeFrom'], message: 'is about forwarded packets, and with `wake: local` none of them wakes' });
   if ((openvpn === undefined) === (command === undefined)) context.addIssue({ code: 'custom', message: 'needs either `openvpn` or `command`' });
   if (openvpn !== undefined && 'management' in openvpn && device === undefined) context.addIssue({ code: 'custom', path: ['device'], message: 'is missing: with `management` we do not name the device, its configuration does (`dev`)' });
   if (command !== undefined && device === undefined) context.addIssue({ code: 'custom', path: ['device'], message: 'is missing: a `command` needs the device that its packets leave by' });

@@ -19,6 +19,18 @@ export interface Marks {
   readonly reject: number;
 }
 
+/** `icmp` is ICMPv6 where the packet is IPv6. */
+export type Protocol = 'tcp' | 'udp' | 'icmp';
+
+/** Packets that don't count. */
+export interface IgnoredPackets {
+  readonly protocol: Protocol;
+  /** From `first` to `last`, of the side that is spoken to: the destination's, and in what comes back the source's. TCP and UDP only. */
+  readonly ports?: { readonly first: number; readonly last: number };
+  /** Who is spoken to; absent: anybody. */
+  readonly to?: Prefix;
+}
+
 /** What the gate needs to know of a tunnel. */
 export interface GateTunnel {
   readonly name: string;
@@ -35,6 +47,12 @@ export interface GateTunnel {
   readonly onFailure: 'reject' | 'drop';
   /** What becomes of connections to `protect` that are older than the gate and went another way; absent: `kill`. */
   readonly established?: 'kill' | 'keep';
+  /** Never held, never counted, and dropped without an answer while the gate is `hold` or `reject`; else like all others. */
+  readonly ignore?: readonly IgnoredPackets[];
+  /** Which packets are held; the others are refused while the gate is `hold`, as `onFailure` says. Absent: both. */
+  readonly wake?: 'both' | 'forwarded' | 'local';
+  /** Forwarded packets are held only if they came in by one of these; a `*` at the end stands for anything. Absent: by any. */
+  readonly wakeFrom?: readonly string[];
 }
 
 /** Packets that matched `protect` on the tunnel device since the gate was installed. */

@@ -1,5 +1,5 @@
 import { Subject } from 'rxjs';
-import type { Addresses, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
+import type { Addresses, Gate, GatePort, GateTunnel, Marks, Protocol, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
 import type { GateEvent } from '../core/events.js';
 import { planOf, type Plan } from './plan.js';
@@ -8,6 +8,14 @@ import { contains, formatNet, parseNet, type Net } from '../core/prefix.js';
 
 /** Where a packet of the LAN, or of this host, goes. */
 export type FakeFate = 'held' | 'refused' | 'nowhere' | 'tunnel' | 'underlay';
+
+export interface FakePacket {
+  readonly protocol: Protocol;
+  /** Of its destination. */
+  readonly port?: number;
+  /** That it comes in by, if it is the LAN's. */
+  readonly device?: string;
+}
 
 interface FakeState {
   readonly planned: PlannedTunnel;
@@ -78,18 +86,20 @@ export class FakeGate implements GatePort {
   }
 
   /** Where a packet from the LAN (`lan`) or of this host (`router`) to an address goes now. */
-  fate(from: 'lan' | 'router', to: string): FakeFate {
+  fate(from: 'lan' | 'router', to: string, packet: FakePacket): FakeFate {
     const address = parseNet(to);
     const state = [...this.#states.values()].find(({ planned }) => owns(planned, address));
     const toRemote = from === 'router' && this.#plan?.remotes.some((remote) => contains(remote, address)) === true;
     if (state === undefined || toRemote) return 'underlay';
     const { tunnel } = state.planned;
     const up = this.devices.has(tunnel.device);
+    const refused = tunnel.onFailure === 'reject' ? 'refused' : 'nowhere';
+    const quiet = ignores(tunnel, address, packet);
     switch (state.gate) {
       case 'hold':
-        return 'held';
+        return quiet ? 'nowhere' : mayWake(tunnel, from, packet) ? 'held' : refused;
       case 'reject':
-        return tunnel.onFailure === 'reject' ? 'refused' : 'nowhere';
+        return quiet ? 'nowhere' : refused;
       case 'bypass':
         return up ? 'tunnel' : 'underlay';
       case 'open':
@@ -167,6 +177,16 @@ export class FakeGate implements GatePort {
       this.journal.push(entry);
     });
   }
+}
+
+function ignores({ ignore = [] }: GateTunnel, address: Net, { protocol, port = 0 }: FakePacket): boolean {
+  return ignore.some(({ protocol: which, ports, to }) => which === protocol && (ports === undefined || (ports.first <= port && port <= ports.last)) && (to === undefined || contains(parseNet(to), address)));
+}
+
+function mayWake({ wake = 'both', wakeFrom }: GateTunnel, from: 'lan' | 'router', { device = '' }: FakePacket): boolean {
+  if (wake !== 'both' && wake !== (from === 'lan' ? 'forwarded' : 'local')) return false;
+  const by = (pattern: string): boolean => (pattern.endsWith('*') ? device.startsWith(pattern.slice(0, -1)) : device === pattern);
+  return from === 'router' || wakeFrom === undefined || wakeFrom.some(by);
 }
 
 /** The longest entry around the address decides. */

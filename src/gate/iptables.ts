@@ -1,8 +1,8 @@
 import type { Gate, TrafficCounters } from '../core/ports.js';
 import { addressSet, anySet, chainPrefix, countChain, gateSet, guardChain, ownSet, remoteSet } from './names.js';
 import { onlyTunnel, type Plan } from './plan.js';
-import type { Family } from '../core/prefix.js';
-import type { Hook, Match, Rule, Table, TableName, Verdict } from './rules.js';
+import { formatNet, type Family } from '../core/prefix.js';
+import type { Hook, Match, ProtocolMatch, Rule, Table, TableName, Verdict } from './rule.js';
 
 /** The guard is the first to come and the last to go: `iptables-restore` commits table by table, in this order. */
 const tableOrder: readonly TableName[] = ['mangle', 'raw', 'filter', 'nat'];
@@ -106,13 +106,19 @@ function renderMatch(match: Match, { plan, family, matchGate }: Context): readon
   if ('notKept' in match) return ['-m', 'set', '!', '--match-set', addressSet(match.notKept.id, family), 'src'];
   if ('toType' in match) return ['-m', 'addrtype', '--dst-type', match.toType.toUpperCase()];
   if ('fromLocal' in match) return ['-m', 'addrtype', '--src-type', 'LOCAL'];
-  if ('in' in match) return ['-i', match.in];
+  if ('net' in match) return [match.of === 'source' ? '-s' : '-d', formatNet(match.net)];
+  if ('in' in match) return ['-i', match.in.replace(/\*$/, '+')];
   if ('notIn' in match) return ['!', '-i', match.notIn];
   if ('out' in match) return ['-o', match.out];
-  if ('tcp' in match) return ['-p', 'tcp'];
+  if ('protocol' in match) return renderProtocol(match, family);
   if ('udp' in match) return ['-p', 'udp', '-m', 'udp', '--sport', String(match.udp.source), '--dport', String(match.udp.destination)];
   const type = family === 4 ? ['-p', 'icmp', '-m', 'icmp', '--icmp-type', String(match.icmp)] : ['-p', 'ipv6-icmp', '-m', 'icmp6', '--icmpv6-type', String(match.icmp)];
   return match.hopLimit === undefined ? type : [...type, '-m', family === 4 ? 'ttl' : 'hl', family === 4 ? '--ttl-eq' : '--hl-eq', String(match.hopLimit)];
+}
+
+function renderProtocol({ protocol, ports }: ProtocolMatch, family: Family): readonly string[] {
+  const name = protocol === 'icmp' && family === 6 ? 'ipv6-icmp' : protocol;
+  return ['-p', name, ...(ports === undefined ? [] : ['-m', name, ports.of === 'source' ? '--sport' : '--dport', `${ports.first}:${ports.last}`])];
 }
 
 const inSet = (name: string, direction: 'dst' | 'src'): readonly string[] => ['-m', 'set', '--match-set', name, direction];
@@ -154,7 +160,9 @@ export function parseCounters(plan: Plan, text: string): ReadonlyMap<string, Tra
   const incoming = new Map<string, number>();
   for (const line of text.split('\n')) {
     const [, packets = '0', chain = '', rule = ''] = /^\[(\d+):\d+\] -A (\S+) (.*)$/.exec(line) ?? [];
-    const [into, key] = chain === countChain ? [incoming, /--match-set (\S+)-[46] src/.exec(rule)?.[1]] : [out, rule.startsWith('-o ') ? chain : undefined];
+    // what returns from a chain of counts, or by more than the device from a guard's, is ignored
+    const counts = chain === countChain || chain.startsWith(`${countChain}-`);
+    const [into, key] = counts ? [incoming, /--match-set (\S+)-[46] src$/.exec(rule)?.[1]] : [out, /^-o \S+ -j RETURN$/.test(rule) ? chain : undefined];
     if (key !== undefined) into.set(key, (into.get(key) ?? 0) + Number(packets));
   }
   return new Map(plan.tunnels.map(({ id, tunnel }) => [tunnel.name, { out: out.get(guardChain(id)) ?? 0, in: incoming.get(ownSet(id, 4).slice(0, -2)) ?? 0 }]));

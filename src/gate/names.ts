@@ -45,3 +45,9 @@ export const gateCondition = (id: string, gate: Gate): string => `${setPrefix}${
 export const guardChain = (id: string): string => `${chainPrefix}guard-${id}`;
 
 export const countChain = `${chainPrefix}count`;
+/** For tunnels that don't count everything. */
+export const ownCountChain = (id: string): string => `${countChain}-${id}`;
+/** For tunnels that don't hold everything: what becomes of packets that come in, or go out from this host, under `hold`. */
+export const heldChain = (id: string, way: 'in' | 'out'): string => `${chainPrefix}${way}-${id}`;
+/** For tunnels that ignore something: what is dropped under `reject`. */
+export const quietChain = (id: string): string => `${chainPrefix}quiet-${id}`;

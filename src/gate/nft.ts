@@ -1,10 +1,10 @@
 import type { Gate, TrafficCounters } from '../core/ports.js';
-import { countChain, guardChain, ownSet } from './names.js';
+import { ownSet } from './names.js';
 import { gates, onlyTunnel, type Plan } from './plan.js';
-import type { Family } from '../core/prefix.js';
+import { formatNet, type Family } from '../core/prefix.js';
 import { matchedRanges } from './ranges.js';
 import type { KeptAddress } from './routes.js';
-import type { Hook, Match, Rule, Table, TableName, Verdict } from './rules.js';
+import type { Hook, Match, ProtocolMatch, Rule, Table, TableName, Verdict } from './rule.js';
 
 /** The one table that is ours. */
 export const nftTable = 'inet openvpn_ondemand';
@@ -54,7 +54,6 @@ const bases: Readonly<Record<TableName, { readonly type: string; readonly priori
 interface Context {
   readonly plan: Plan;
   readonly family: Family;
-  readonly chain: string;
 }
 
 interface RenderedChain {
@@ -170,7 +169,7 @@ function baseChains(plan: Plan): readonly RenderedChain[] {
     for (const { at, rule } of hooks) {
       const name = baseName(table, at);
       const chain = chains.get(name) ?? { hook: `type ${bases[table].type} hook ${at.toLowerCase()} priority ${bases[table].priority}; policy accept;`, rules: [] };
-      chain.rules.push(renderRule({ if: rule.if, then: rule.then }, { plan, family, chain: name }));
+      chain.rules.push(renderRule(rule, { plan, family }));
       chains.set(name, chain);
     }
   }
@@ -178,25 +177,26 @@ function baseChains(plan: Plan): readonly RenderedChain[] {
 }
 
 function innerChains(plan: Plan): readonly RenderedChain[] {
-  return tableEntries(plan).flatMap(({ family, table }) => [...table.chains].map(([chain, rules]) => ({ name: inFamily(chain, family), rules: rules.map((rule) => renderRule(rule, { plan, family, chain })) })));
+  return tableEntries(plan).flatMap(({ family, table }) => [...table.chains].map(([chain, rules]) => ({ name: inFamily(chain, family), rules: rules.map((rule) => renderRule(rule, { plan, family })) })));
 }
 
 const gatePrefix = (id: string, gate: Gate): string => `gate-${id}-${gate}-`;
 
-const gateChain = (id: string, gate: Gate, verdict: Verdict, family: Family): string => `${gatePrefix(id, gate)}${verdict.do}-${family}`;
+/** Named by all that it does: what comes in may lead to another chain than what goes out. */
+const gateChain = (id: string, gate: Gate, verdict: Verdict, family: Family): string => `${gatePrefix(id, gate)}${verdict.do}${'chain' in verdict ? `-${verdict.chain}` : ''}-${family}`;
 
 /** One chain for everything that a gate does: with its rule while the gate is on, else empty. */
 function gateChains(plan: Plan, gateOf: (id: string) => Gate): readonly RenderedChain[] {
   const chains = new Map<string, RenderedChain>();
   for (const { family, table } of tableEntries(plan)) {
-    for (const [chain, rules] of table.chains) {
+    for (const rules of table.chains.values()) {
       for (const { if: matches, then } of rules) {
         const match = matches.find((candidate) => 'gate' in candidate);
         if (match === undefined) continue;
         const { to, gate } = match;
         const name = gateChain(to.id, gate, then, family);
         // to leave a chain from within another is to accept: nobody but us has rules behind in this base chain
-        const verdict = then.do === 'return' ? 'accept' : renderVerdict(then, { plan, family, chain });
+        const verdict = then.do === 'return' ? 'accept' : renderVerdict(then, { plan, family });
         chains.set(name, { name, rules: gateOf(to.id) === gate ? [verdict] : [] });
       }
     }
@@ -211,20 +211,13 @@ function natChains({ tunnels }: Plan): readonly RenderedChain[] {
   return tunnels.flatMap(({ id, families }) => families.map((family) => ({ name: natChain(id, family), rules: ['masquerade'] })));
 }
 
-function renderRule({ if: matches, then }: Rule, context: Context): string {
+function renderRule({ if: matches, then, counts }: Rule, context: Context): string {
   const gate = matches.find((match) => 'gate' in match);
   const nat = matches.find((match) => 'notKept' in match);
   const inner = gate === undefined ? nat && natChain(nat.notKept.id, context.family) : gateChain(gate.to.id, gate.gate, then, context.family);
   const verdict = inner === undefined ? renderVerdict(then, context) : `jump ${inner}`;
-  return [...matches.map((match) => renderMatch(match, context)), ...renderCounter(matches, context), verdict].filter((part) => part !== '').join(' ');
-}
-
-/** What the counters count: the rule of a guard chain that lets through to the device, and those of the count chain. */
-function renderCounter(matches: readonly Match[], { plan, family, chain }: Context): readonly string[] {
-  const whose = chain === countChain ? matches.find((match) => 'from' in match)?.from : undefined;
-  if (typeof whose === 'object') return [`counter name ${counterName('in', whose.id, family)}`];
-  const guarded = plan.tunnels.find(({ id }) => guardChain(id) === chain);
-  return guarded !== undefined && matches.some((match) => 'out' in match) ? [`counter name ${counterName('out', guarded.id, family)}`] : [];
+  const counter = counts === undefined ? '' : `counter name ${counterName(counts.direction, counts.id, context.family)}`;
+  return [...matches.map((match) => renderMatch(match, context)), counter, verdict].filter((part) => part !== '').join(' ');
 }
 
 const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
@@ -237,13 +230,19 @@ function renderMatch(match: Match, { plan, family }: Context): string {
   if ('notKept' in match) return ''; // its chain says so
   if ('toType' in match) return `fib daddr type ${match.toType}`;
   if ('fromLocal' in match) return `meta nfproto ipv${family} fib saddr type local`;
+  if ('net' in match) return `${ip} ${match.of === 'source' ? 'saddr' : 'daddr'} ${formatNet(match.net)}`;
   if ('in' in match) return `iifname "${match.in}"`;
   if ('notIn' in match) return `iifname != "${match.notIn}"`;
   if ('out' in match) return `oifname "${match.out}"`;
-  if ('tcp' in match) return 'meta l4proto tcp';
+  if ('protocol' in match) return renderProtocol(match, family);
   if ('udp' in match) return `udp sport ${match.udp.source} udp dport ${match.udp.destination}`;
   const hops = match.hopLimit === undefined ? '' : `${family === 4 ? 'ip ttl' : 'ip6 hoplimit'} ${match.hopLimit} `;
   return `${hops}${family === 4 ? 'icmp' : 'icmpv6'} type ${match.icmp}`;
+}
+
+function renderProtocol({ protocol, ports }: ProtocolMatch, family: Family): string {
+  if (ports === undefined) return `meta l4proto ${protocol === 'icmp' && family === 6 ? 'ipv6-icmp' : protocol}`;
+  return `${protocol} ${ports.of === 'source' ? 'sport' : 'dport'} ${ports.first}-${ports.last}`;
 }
 
 function renderVerdict(verdict: Verdict, { plan, family }: Context): string {

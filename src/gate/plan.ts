@@ -4,7 +4,8 @@ import { tunnelId } from './names.js';
 import { catchPrefixes, Ownership, type Entry } from './ownership.js';
 import { formatNet, parseNet, type Family, type Net } from '../core/prefix.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
-import { rulesOf, type TableName, type Table } from './rules.js';
+import type { Table, TableName } from './rule.js';
+import { rulesOf } from './rules.js';
 
 /** What the kernel is to have: the same data for every renderer. */
 export interface Plan {

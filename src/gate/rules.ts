@@ -1,48 +1,10 @@
-import type { Gate, Marks } from '../core/ports.js';
 import { icmpErrors } from '../core/icmp.js';
+import type { Marks } from '../core/ports.js';
+import type { Family } from '../core/prefix.js';
+import { countedIn, held, passedOut, type Part } from './countable.js';
 import { chainPrefix, countChain, guardChain } from './names.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
-import type { Family } from '../core/prefix.js';
-
-/** Which packets: conditions of one rule are all to be met. */
-export type Match =
-  | { readonly mark: number }
-  /** Destination or source is anybody's, an OpenVPN server's, or this tunnel's. */
-  | { readonly to: 'any' | 'remote' | { readonly id: string } }
-  | { readonly from: 'any' | { readonly id: string } }
-  /** The source is none of the addresses that this tunnel keeps. */
-  | { readonly notKept: { readonly id: string } }
-  /** The destination is this tunnel's and its gate is `gate`. */
-  | { readonly to: { readonly id: string }; readonly gate: Gate }
-  | { readonly toType: 'local' | 'broadcast' | 'multicast' }
-  | { readonly fromLocal: true }
-  | { readonly in: string }
-  | { readonly notIn: string }
-  | { readonly out: string }
-  | { readonly icmp: number; readonly hopLimit?: number }
-  | { readonly tcp: true }
-  | { readonly udp: { readonly source: number; readonly destination: number } };
-
-/** What is done with them; `count` goes on with the next rule. */
-export type Verdict =
-  | { readonly do: 'return' | 'drop' | 'count' | 'masquerade' | 'reset' | 'prohibit' }
-  | { readonly do: 'goto' | 'jump'; readonly chain: string }
-  | { readonly do: 'queue'; readonly queue: number }
-  | { readonly do: 'mark'; readonly mark: number };
-
-export interface Rule {
-  readonly if: readonly Match[];
-  readonly then: Verdict;
-}
-
-export type TableName = 'mangle' | 'raw' | 'filter' | 'nat';
-export type Hook = 'PREROUTING' | 'FORWARD' | 'OUTPUT' | 'POSTROUTING';
-
-export interface Table {
-  /** The one rule in a chain of the system, ours to be first. */
-  readonly hooks: readonly { readonly at: Hook; readonly rule: Rule }[];
-  readonly chains: ReadonlyMap<string, readonly Rule[]>;
-}
+import type { Match, Rule, Table, TableName } from './rule.js';
 
 const leave = { do: 'return' } as const;
 const drop = { do: 'drop' } as const;
@@ -75,42 +37,41 @@ function exemptions(family: Family, marks: Marks, packets: 'forwarded' | 'local'
 /** Holds, before conntrack sees the packet. Nobody listening means dropped: no --queue-bypass. */
 function raw(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): Table {
   const [incoming, outgoing, errors] = [`${chainPrefix}raw-in`, `${chainPrefix}raw-out`, `${chainPrefix}raw-err`];
-  const held = ({ id, tunnel }: PlannedTunnel, not: readonly Match[]): readonly Rule[] => [
-    { if: [...not, { to: { id }, gate: 'hold' }], then: { do: 'queue', queue: tunnel.queue } },
-    ...(tunnel.onFailure === 'drop' ? [{ if: [...not, { to: { id }, gate: 'reject' as const }], then: drop }] : []),
-  ];
+  const [forwarded, local] = [tunnels.map((planned) => held(family, planned, 'in', marks)), tunnels.map((planned) => held(family, planned, 'out', marks))];
   return {
     hooks: [
       { at: 'PREROUTING', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: incoming } } },
       { at: 'OUTPUT', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: outgoing } } },
     ],
-    chains: new Map([
-      [incoming, [...exemptions(family, marks, 'forwarded'), ...tunnels.flatMap((planned) => held(planned, [{ notIn: planned.tunnel.device }]))]],
+    chains: new Map<string, readonly Rule[]>([
+      [incoming, [...exemptions(family, marks, 'forwarded'), ...inOne(forwarded)]],
       [
         outgoing,
         [
           ...exemptions(family, marks, 'local'),
           // this host's own errors, answers to what came before, wake nobody
           ...icmpErrors[family].map((icmp) => ({ if: [{ icmp }], then: { do: 'jump' as const, chain: errors } })),
-          ...tunnels.flatMap((planned) => held(planned, [])),
+          ...inOne(local),
         ],
       ],
       [errors, tunnels.map(({ id }) => ({ if: [{ to: { id }, gate: 'hold' }], then: drop }))],
+      ...ofTheirOwn([...forwarded, ...local]),
     ]),
   };
 }
 
-/** The guard, and the counters of what matches `protect`: the first rule of a guard chain is what left by the device. */
+/** The guard, and the counters of what matches `protect`. */
 function mangle(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): Table {
   const [guard, back] = [`${chainPrefix}guard`, `${chainPrefix}back`];
-  const own = tunnels.map(({ id, tunnel }): [string, readonly Rule[]] => [
-    guardChain(id),
+  const guards = tunnels.map((planned): [string, readonly Rule[]] => [
+    guardChain(planned.id),
     [
-      { if: [{ out: tunnel.device }], then: leave },
-      { if: [{ to: { id }, gate: 'bypass' }], then: leave },
+      ...passedOut(family, planned),
+      { if: [{ to: { id: planned.id }, gate: 'bypass' }], then: leave },
       { if: [], then: drop },
     ],
   ]);
+  const counted = tunnels.map((planned) => countedIn(family, planned));
   return {
     hooks: [
       { at: 'POSTROUTING', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: guard } } },
@@ -118,11 +79,12 @@ function mangle(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks)
       { at: 'PREROUTING', rule: { if: [{ from: 'any' }], then: { do: 'jump', chain: countChain } } },
     ],
     chains: new Map<string, readonly Rule[]>([
-      ...own,
+      ...guards,
+      ...ofTheirOwn(counted),
       [guard, [...exemptions(family, marks, 'leaving'), ...tunnels.map(({ id }): Rule => ({ if: [{ to: { id } }], then: { do: 'goto', chain: guardChain(id) } }))]],
       // What comes out of the tunnel may go anywhere: with `protect: 0.0.0.0/0`, LANs behind other routers are "protected" too.
       [back, tunnels.map(({ id, tunnel }) => ({ if: [{ in: tunnel.device }, { to: { id } }], then: { do: 'mark', mark: marks.transport } }))],
-      [countChain, tunnels.map(({ id, tunnel }) => ({ if: [{ in: tunnel.device }, { from: { id } }], then: { do: 'count' } }))],
+      [countChain, inOne(counted)],
     ]),
   };
 }
@@ -138,7 +100,7 @@ function filter(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks)
       { at: 'OUTPUT', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: output } } },
     ],
     chains: new Map<string, readonly Rule[]>([
-      [answer, [{ if: [{ tcp: true }], then: { do: 'reset' } }, { if: [], then: { do: 'prohibit' } }]],
+      [answer, [{ if: [{ protocol: 'tcp' }], then: { do: 'reset' } }, { if: [], then: { do: 'prohibit' } }]],
       [forward, [marked, ...exemptions(family, marks, 'forwarded'), ...tunnels.map((planned) => rejected(planned, [{ notIn: planned.tunnel.device }]))]],
       [output, [marked, ...exemptions(family, marks, 'local'), ...tunnels.map((planned) => rejected(planned, []))]],
     ]),
@@ -156,3 +118,7 @@ function nat(tunnels: readonly PlannedTunnel[]): Table {
     chains: new Map([[chain, tunnels.map(({ id, tunnel }) => ({ if: [{ out: tunnel.device }, { to: { id } }, { notKept: { id } }], then: { do: 'masquerade' } }))]]),
   };
 }
+
+const inOne = (parts: readonly Part[]): readonly Rule[] => parts.flatMap(({ rules }) => rules);
+
+const ofTheirOwn = (parts: readonly Part[]): Part['chains'] => parts.flatMap(({ chains }) => chains);

@@ -7,8 +7,9 @@ export type Sender = 'lan' | 'router';
 /** A gate in its surroundings: LAN 10.77.1.0/24, underlay 198.51.100.0/24, a default route, a device that plays the tunnel. */
 export interface World {
   readonly gate: GatePort;
+  /** Of a UDP packet to port 9; the LAN's come in by `lan0`. */
   where(from: Sender, to: string): Promise<'held' | 'tunnel' | 'underlay' | 'nowhere'>;
-  /** What a TCP connect sees. */
+  /** What a TCP connect to port 9 sees. */
   connect(from: Sender, to: string): Promise<'refused' | 'silence'>;
   linkUp(tunnel: GateTunnel): Promise<void>;
   linkDown(tunnel: GateTunnel): Promise<void>;
@@ -56,6 +57,48 @@ export function gateContract(name: string, create: () => Promise<World>): void {
       await installed('reject', { onFailure: 'drop' });
       expect(await world.connect('lan', host4)).toBe('silence');
       expect(await world.connect('lan', host6)).toBe('silence');
+    });
+
+    it('drops without a word what is ignored, while it holds and while it refuses, and lets it pass while open', async () => {
+      const ignore = [{ protocol: 'udp', ports: { first: 8, last: 9 } }, { protocol: 'tcp', ports: { first: 9, last: 9 }, to: '10.99.3.0/24' }] as const;
+      await world.gate.install([{ ...office, ignore }]);
+      for (const { from, to } of everyone) expect({ from, to, went: await world.where(from, to) }).toEqual({ from, to, went: 'nowhere' });
+      await world.gate.set('office', 'reject');
+      for (const from of senders) expect([await world.connect(from, host4), await world.connect(from, '10.99.4.1'), await world.connect(from, host6)]).toEqual(['silence', 'refused', 'refused']);
+      await world.gate.set('office', 'open');
+      await world.linkUp(office);
+      for (const { from, to } of everyone) expect({ from, to, went: await world.where(from, to) }).toEqual({ from, to, went: 'tunnel' });
+      await world.linkDown(office);
+      await world.gate.set('office', 'bypass');
+      for (const { from, to } of everyone) expect({ from, to, went: await world.where(from, to) }).toEqual({ from, to, went: 'underlay' });
+    });
+
+    it('ignores nothing but that', async () => {
+      await world.gate.install([{ ...office, ignore: [{ protocol: 'udp', ports: { first: 10, last: 65535 } }, { protocol: 'tcp' }, { protocol: 'icmp' }, { protocol: 'udp', to: '10.99.4.0/24' }] }]);
+      for (const { from, to } of everyone) expect({ from, to, went: await world.where(from, to) }).toEqual({ from, to, went: 'held' });
+      expect([await world.where('lan', '10.99.4.9'), await world.connect('lan', host6)]).toEqual(['nowhere', 'silence']);
+    });
+
+    it.each(['forwarded', 'local'] as const)('holds what is %s and refuses the rest, with wake', async (wake) => {
+      const [wakes, other] = wake === 'forwarded' ? (['lan', 'router'] as const) : (['router', 'lan'] as const);
+      await world.gate.install([{ ...office, wake }]);
+      for (const to of [host4, host6]) expect([await world.where(wakes, to), await world.where(other, to), await world.connect(other, to)]).toEqual(['held', 'nowhere', 'refused']);
+      await world.gate.set('office', 'open');
+      await world.linkUp(office);
+      for (const { from, to } of everyone) expect({ from, to, went: await world.where(from, to) }).toEqual({ from, to, went: 'tunnel' });
+      await world.linkDown(office);
+      await installed('hold', { wake, onFailure: 'drop' });
+      for (const to of [host4, host6]) expect([await world.where(wakes, to), await world.where(other, to), await world.connect(other, to)]).toEqual(['held', 'nowhere', 'silence']);
+    });
+
+    it('holds what comes in by the devices of wakeFrom, and refuses the rest of what is forwarded', async () => {
+      for (const wakeFrom of [['eth7', 'lan0'], ['lan*']]) {
+        await world.gate.install([{ ...office, wakeFrom }]);
+        for (const { from, to } of everyone) expect({ from, to, went: await world.where(from, to) }).toEqual({ from, to, went: 'held' });
+      }
+      await world.gate.install([{ ...office, wakeFrom: ['lan1', 'br-*'], ignore: [{ protocol: 'udp', to: '10.99.4.0/24' }] }]);
+      for (const to of [host4, host6]) expect([await world.where('lan', to), await world.connect('lan', to), await world.where('router', to)]).toEqual(['nowhere', 'refused', 'held']);
+      expect(await world.where('router', '10.99.4.9')).toBe('nowhere');
     });
 
     it('lets everything go its way under bypass, and takes it back', async () => {

@@ -7,10 +7,10 @@ gateContract('fake', () => {
   return Promise.resolve({
     gate,
     where: (from, to) => {
-      const fate = gate.fate(from, to);
+      const fate = gate.fate(from, to, { protocol: 'udp', port: 9, device: 'lan0' });
       return Promise.resolve(fate === 'refused' ? 'nowhere' : fate);
     },
-    connect: (from, to) => Promise.resolve(gate.fate(from, to) === 'refused' ? 'refused' : 'silence'),
+    connect: (from, to) => Promise.resolve(gate.fate(from, to, { protocol: 'tcp', port: 9, device: 'lan0' }) === 'refused' ? 'refused' : 'silence'),
     linkUp: ({ device }) => Promise.resolve(void gate.devices.add(device)),
     linkDown: ({ device }) => Promise.resolve(void gate.devices.delete(device)),
     dispose: () => Promise.resolve(),

@@ -144,14 +144,43 @@ export function netfilterContract(backend: Backend): void {
       expect(open).toEqual(['tunnel', 'tunnel']);
     });
 
+    it('refuses what may not wake, with the errors of the gate reject, and nothing of it goes in clear', async () => {
+      await gate.install([{ ...office, wake: 'forwarded', wakeFrom: ['lan7'] }]);
+      const outcomes = [];
+      for (const to of hosts) outcomes.push((await lab.fate('lan', { to, answer: true }, 0)).outcome, (await lab.fate('router', { to, kind: 'tcp' }, 0)).outcome);
+      expect(outcomes).toEqual(['EHOSTUNREACH', 'ECONNREFUSED', 'EACCES', 'ECONNREFUSED']);
+      for (const onFailure of ['reject', 'drop'] as const) {
+        await gate.install([{ ...office, wake: 'forwarded', wakeFrom: ['lan7'], onFailure }]);
+        for (const to of hosts) expect([await leaks({ to, device: 'wan0' }), (await lab.fate('lan', { to })).leaked]).toEqual([[], []]);
+      }
+      expect(await lab.held()).toBe(0);
+    });
+
+    it('does not count what is ignored, by the port that is spoken to, nor the errors that answer it', async () => {
+      await gate.install([{ ...office, ignore: [{ protocol: 'udp', ports: { first: 9, last: 9 } }] }]);
+      await gate.set('office', 'open');
+      await lab.linkUp(office.device, office.protect);
+      await lab.far.ip(`addr replace ${host4}/32 dev lo`);
+      await lab.far.ip(`addr replace ${host6}/128 dev lo nodad`);
+      // what the far end answers to port 10, and the LAN host to port 11, are errors
+      for (const [to, back] of [[host4, '10.77.1.2'], [host6, 'fd00:77::2']] as const) {
+        await lab.fate('lan', { to, port: 9, count: 3 }, 3);
+        await lab.agents.lan.send({ to, port: 10, answer: true });
+        for (const sport of [9, 11]) await lab.agents.far.send({ to: back, from: to, sport, port: 11, answer: true });
+      }
+      const counted = (await gate.counters()).get('office');
+      await lab.linkDown(office.device);
+      expect(counted).toEqual({ out: 2, in: 2 });
+    });
+
     it('counts what goes through the tunnel device, both ways, both families', async () => {
       await gate.install([office]);
       await gate.set('office', 'open');
       await lab.linkUp(office.device, office.protect);
       for (const to of hosts) await lab.fate('lan', { to, count: 4 });
       await lab.fate('lan', { to: '198.51.100.2' });
-      await lab.far.ip(`addr add ${host4}/32 dev lo`);
-      await lab.far.ip(`addr add ${host6}/128 dev lo nodad`);
+      await lab.far.ip(`addr replace ${host4}/32 dev lo`);
+      await lab.far.ip(`addr replace ${host6}/128 dev lo nodad`);
       for (let i = 0; i < 3; i++) {
         await lab.agents.far.send({ to: '10.77.1.2', from: host4 });
         await lab.agents.far.send({ to: 'fd00:77::2', from: host6 });

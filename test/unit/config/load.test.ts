@@ -35,6 +35,8 @@ describe('the smallest configuration', () => {
         protect: ['10.99.0.0/16', 'fd00:99::/48'],
         exclude: [],
         established: 'kill',
+        ignore: [],
+        wake: 'both',
         device: 'ovpn-office',
         queue: 7500,
         idle: 300_000,
@@ -46,6 +48,18 @@ describe('the smallest configuration', () => {
         minUp: 0,
       }],
     });
+  });
+
+  it('reads what is ignored, in words or by its parts', () => {
+    const lines = ['ignore:', '- udp/123', '- tcp/137-139', '- icmp', '- {protocol: udp, port: 5353}', '- {protocol: tcp, port: 1-65535, to: 10.99.7.0/24}', '- {protocol: icmp, to: "fd00:99::/32"}', '- udp'];
+    expect(parse(`${minimal}${lines.map((line) => `    ${line}\n`).join('')}`).tunnels[0]?.ignore).toEqual([
+      { protocol: 'udp', ports: { first: 123, last: 123 } }, { protocol: 'tcp', ports: { first: 137, last: 139 } }, { protocol: 'icmp' }, { protocol: 'udp', ports: { first: 5353, last: 5353 } },
+      { protocol: 'tcp', ports: { first: 1, last: 65535 }, to: '10.99.7.0/24' }, { protocol: 'icmp', to: 'fd00:99::/32' }, { protocol: 'udp' },
+    ]);
+  });
+
+  it('reads who may wake', () => {
+    expect(parse(`${minimal}    wake: forwarded\n    wakeFrom: [lan0, br-*, eth0.10]\n`).tunnels[0]).toMatchObject({ wake: 'forwarded', wakeFrom: ['lan0', 'br-*', 'eth0.10'] });
   });
 
   it('finds the files of secrets from its own folder', () => {
@@ -68,6 +82,22 @@ describe('what is wrong is told with its line and the way out', () => {
     ['    idle: 90', '5: tunnels.office.idle: is not a duration (like 5m), "never", or {after, by}'],
     ['    hold: {timeout: soon}', '5: tunnels.office.hold.timeout: "soon" is not a duration (like 500ms, 5s, 5m, 1h)'],
     ['    hold:\n      packets: 0', '6: tunnels.office.hold.packets: Too small'],
+    ['    ignore: [ntp]', '5: tunnels.office.ignore.0: "ntp": "ntp" is none of tcp, udp, icmp (write it like udp/123)'],
+    ['    ignore:\n    - icmp\n    - udp/0', '7: tunnels.office.ignore.1: "udp/0": "0" is no port or range of ports, 1 to 65535 (write it like udp/123 or udp/137-138)'],
+    ['    ignore: [udp/138-137]', '5: tunnels.office.ignore.0: "udp/138-137": "138-137" is no port or range of ports'],
+    ['    ignore: [tcp/1/2]', '5: tunnels.office.ignore.0: "tcp/1/2": "1/2" is no port'],
+    ['    ignore: [icmp/8]', '5: tunnels.office.ignore.0: "icmp/8": icmp has no ports'],
+    ['    ignore: [123]', '5: tunnels.office.ignore.0: is not PROTOCOL/PORT (like udp/123) or {protocol, port, to}'],
+    ['    ignore: [{protocol: udp, port: 138-137}]', '5: tunnels.office.ignore.0.port: "138-137" is no port or range of ports, 1 to 65535 (like 123 or 137-138)'],
+    ['    ignore: [{protocol: udp, port: 65536}]', '5: tunnels.office.ignore.0.port: "65536" is no port or range of ports, 1 to 65535 (like 123 or 137-138)'],
+    ['    ignore: [{protocol: icmp, port: 8}]', '5: tunnels.office.ignore.0.port: icmp has no ports'],
+    ['    ignore: [{protocol: udp, ports: 8}]', '5: tunnels.office.ignore.0'],
+    ['    ignore: [{protocol: udp, to: 10.99.1.1/24}]', '5: tunnels.office.ignore.0.to: "10.99.1.1/24" has bits set behind its length (did you mean 10.99.1.0/24?)'],
+    ['    ignore:\n    - {protocol: udp, to: 10.98.0.0/16}', '6: tunnels.office.ignore.0.to: 10.98.0.0/16 is not among what `protect` names: there is nothing to ignore'],
+    ['    wake: never', '5: tunnels.office.wake: Invalid option: expected one of "both"|"forwarded"|"local"'],
+    ['    wakeFrom: []', '5: tunnels.office.wakeFrom: names no device: for none of them, say `wake: local`'],
+    ['    wakeFrom: [lan0, "*"]', '5: tunnels.office.wakeFrom.1: is not the name of a device, nor the beginning of names and a * (like lan0 or br-*)'],
+    ['    wake: local\n    wakeFrom: [lan0]', '6: tunnels.office.wakeFrom: is about forwarded packets, and with `wake: local` none of them wakes'],
     ['    standby: hot', '5: tunnels.office.standby: Invalid option: expected one of "cold"|"warm"'],
     ['    dial: now', '5: tunnels.office.dial: is not an option here'],
     ['    exclude: [10.99.1.1/24]', '5: tunnels.office.exclude.0: "10.99.1.1/24" has bits set behind its length (did you mean 10.99.1.0/24?)'],

@@ -33,7 +33,7 @@ const listing = `table inet openvpn_ondemand {
 		queue to 7
 	}
 
-	chain gate-office-reject-goto-4 {
+	chain gate-office-reject-goto-OOD-answer-4 {
 	}
 
 	chain gate-old-hold-queue-4 {
@@ -44,7 +44,7 @@ const listing = `table inet openvpn_ondemand {
 describe('nft', () => {
   it('reads its own table', () => {
     const found = parseTable(listing);
-    expect(found.chains).toEqual(['hook-raw-prerouting', 'hook-mangle-postrouting', 'gate-office-hold-queue-4', 'gate-office-reject-goto-4', 'gate-old-hold-queue-4']);
+    expect(found.chains).toEqual(['hook-raw-prerouting', 'hook-mangle-postrouting', 'gate-office-hold-queue-4', 'gate-office-reject-goto-OOD-answer-4', 'gate-old-hold-queue-4']);
     expect([found.sets, found.counters]).toEqual([['ood-office-4'], ['in-office-4']]);
     expect([...found.filled]).toEqual(['hook-raw-prerouting', 'gate-office-hold-queue-4']);
   });

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import type { GateTunnel, Marks } from '../../../src/core/ports.js';
 import { parseGate, renderAddresses, renderSets, setsOf, setsStand, switchedSets } from '../../../src/gate/ipset.js';
 import { parseCounters, parseSave, renderInstall, renderRemoval, stands } from '../../../src/gate/iptables.js';
-import { addressSet, anySet, gateSet, guardChain, newSuffix, ownSet, tunnelId } from '../../../src/gate/names.js';
+import { addressSet, anySet, gateSet, guardChain, heldChain, newSuffix, ownCountChain, ownSet, quietChain, tunnelId } from '../../../src/gate/names.js';
 import { gates, planOf, type Plan } from '../../../src/gate/plan.js';
 
 const marks: Marks = { mask: 0x00c00000, transport: 0x00400000, release: 0x00800000, reject: 0x00c00000 };
@@ -14,7 +14,7 @@ describe('names', () => {
     const id = tunnelId(name);
     expect(id).toMatch(/^[A-Za-z0-9-]{1,13}$/);
     for (const set of [ownSet(id, 6), addressSet(id, 6), ...gates.map((gate) => gateSet(id, gate))]) expect(`${set}${newSuffix}`.length).toBeLessThanOrEqual(31);
-    expect(guardChain(id).length).toBeLessThanOrEqual(28);
+    for (const chain of [guardChain(id), ownCountChain(id), heldChain(id, 'out'), quietChain(id)]) expect(chain.length).toBeLessThanOrEqual(28);
     expect([ownSet(id, 4), ownSet(id, 6)]).not.toContain(anySet(4));
   });
 
@@ -49,6 +49,26 @@ describe('iptables', () => {
     expect(renderInstall(plan({ ...office, protect: ['10.0.0.0/8'] }), 6, [])).toBe('');
   });
 
+  it('gives only tunnels that say which packets count more than the usual rules', () => {
+    const lab: GateTunnel = { ...office, name: 'lab', device: 'ovpn-lab', queue: 8, protect: ['10.98.0.0/16'], ignore: [{ protocol: 'udp', ports: { first: 137, last: 138 }, to: '10.98.1.0/24' }, { protocol: 'icmp', to: 'fd00:98::/48' }], wake: 'forwarded', wakeFrom: ['lan0', 'br-*'] };
+    const rulesOf = (name: string, text: string): string[] => text.split('\n').filter((line) => line.startsWith('-A') && line.includes(name));
+    const both = renderInstall(plan(office, lab), 4, []);
+    expect(rulesOf('office', both)).toEqual(rulesOf('office', renderInstall(plan(office, { ...lab, ignore: [], wake: 'both' }), 4, [])));
+    expect(rulesOf('lab', both)).toEqual(expect.arrayContaining([
+      '-A OOD-raw-in ! -i ovpn-lab -m set --match-set ood-lab-hold dst -j OOD-in-lab',
+      '-A OOD-raw-in ! -i ovpn-lab -m set --match-set ood-lab-reject dst -j OOD-quiet-lab',
+      '-A OOD-raw-out -m set --match-set ood-lab-hold dst -j OOD-out-lab',
+      '-A OOD-guard-lab -o ovpn-lab -p udp -m udp --dport 137:138 -d 10.98.1.0/24 -j RETURN',
+      '-A OOD-count -i ovpn-lab -g OOD-count-lab',
+      '-A OOD-count-lab -p udp -m udp --sport 137:138 -s 10.98.1.0/24 -j RETURN',
+      '-A OOD-count-lab -i ovpn-lab -m set --match-set ood-lab-4 src',
+    ]));
+    expect(rulesOf('-A OOD-in-lab', both)).toEqual([
+      '-A OOD-in-lab -p udp -m udp --dport 137:138 -d 10.98.1.0/24 -j DROP', '-A OOD-in-lab -i lan0 -j NFQUEUE --queue-num 8', '-A OOD-in-lab -i br-+ -j NFQUEUE --queue-num 8', '-A OOD-in-lab -j MARK --set-xmark 0xc00000/0xc00000',
+    ]);
+    expect(rulesOf('-A OOD-out-lab', both).at(-1)).toBe('-A OOD-out-lab -j MARK --set-xmark 0xc00000/0xc00000');
+  });
+
   it('stands if every chain has its rules, and every chain of the system leads to ours', () => {
     const saved = renderInstall(plan(), 4, []).replaceAll(/^-I (\w+) \d+/gm, '-A $1');
     expect(stands(plan(), 4, `${saved}-A FORWARD -j DOCKER\n`)).toBe(true);
@@ -57,8 +77,10 @@ describe('iptables', () => {
   });
 
   it('adds up the counters of both families', () => {
-    const text = ['[3:99] -A OOD-guard-office -o ovpn-office -j RETURN', '[100:1] -A OOD-guard-office -j DROP', '[4:99] -A OOD-guard-office -o ovpn-office -j RETURN', '[5:9] -A OOD-count -i ovpn-office -m set --match-set ood-office-4 src', '[6:9] -A OOD-count -i ovpn-office -m set --match-set ood-office-6 src', '[50:1] -A POSTROUTING -o ovpn-office'];
-    expect(parseCounters(plan(), text.join('\n'))).toEqual(new Map([['office', { out: 7, in: 11 }]]));
+    const text = ['[3:99] -A OOD-guard-office -o ovpn-office -j RETURN', '[100:1] -A OOD-guard-office -j DROP', '[4:99] -A OOD-guard-office -o ovpn-office -j RETURN', '[5:9] -A OOD-count -i ovpn-office -m set --match-set ood-office-4 src', '[6:9] -A OOD-count -i ovpn-office -m set --match-set ood-office-6 src', '[50:1] -A POSTROUTING -o ovpn-office',
+      // what is ignored
+      '[60:1] -A OOD-guard-office -o ovpn-office -p udp -m udp --dport 123 -j RETURN', '[70:1] -A OOD-count -i ovpn-office -g OOD-count-office', '[80:1] -A OOD-count-office -p udp -m udp --sport 123 -j RETURN', '[7:9] -A OOD-count-office -i ovpn-office -m set --match-set ood-office-4 src'];
+    expect(parseCounters(plan(), text.join('\n'))).toEqual(new Map([['office', { out: 7, in: 18 }]]));
   });
 });
 
