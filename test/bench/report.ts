@@ -38,6 +38,11 @@ export function spread(values: readonly number[]): Spread {
   return { median, min: at(0), max: at(sorted.length - 1) };
 }
 
+/** The value that `share` (0 to 1) of them don't exceed. */
+export function quantile(values: readonly number[], share: number): number {
+  return [...values].sort((a, b) => a - b)[Math.max(0, Math.ceil(values.length * share) - 1)] ?? NaN;
+}
+
 export function target(what: string, values: readonly number[], bound: Target['bound'], limit: number, unit?: string): Target {
   const measured = spread(values);
   const met = bound === 'at most' ? measured.median <= limit : measured.median >= limit;
