@@ -27,8 +27,12 @@ export function questions(addresses: readonly string[]): string {
 export function readWays(output: string, addresses: readonly string[], own: ReadonlySet<string>): Ways {
   const items = output.split('\n').filter((line) => line.trim() !== '').flatMap((line) => JSON.parse(line) as readonly IpLine[]);
   const carrier = new Map(items.flatMap(({ ifname, flags }) => (ifname === undefined ? [] : [[ifname, flags?.includes('UP') === true && flags.includes('LOWER_UP')] as const])));
-  const wayOf = ({ gateway, via, dev = '', prefsrc = '', metric = 0, nexthops }: IpLine): Way =>
-    [gateway ?? via?.host ?? '', dev, prefsrc, metric, carrier.get(dev) === false ? 'down' : 'up', nexthops === undefined ? '' : JSON.stringify(nexthops)].join(' ');
+  // A server on link that is its own gateway, as OpenVPN's redirect-gateway has it, is reached as before.
+  const gatewayOf = ({ dst, gateway, via }: IpLine): string => (gateway === dst ? '' : (gateway ?? via?.host ?? ''));
+  const wayOf = (line: IpLine): Way => {
+    const { dev = '', prefsrc = '', metric = 0, nexthops } = line;
+    return [gatewayOf(line), dev, prefsrc, metric, carrier.get(dev) === false ? 'down' : 'up', nexthops === undefined ? '' : JSON.stringify(nexthops)].join(' ');
+  };
   const found = new Map(items.flatMap((item) => (item.dst === undefined || item.dst === 'default' ? [] : [[canonical(item.dst), wayOf(item)] as const])));
   const defaults = items.filter(({ dst, dev }) => dst === 'default' && dev !== 'lo' && !(dev !== undefined && own.has(dev))).map(wayOf);
   return new Map([...addresses.map((address) => [address, found.get(canonical(address)) ?? 'none'] as const), [DEFAULT_ROUTES, defaults.sort().join('\n')]]);

@@ -84,9 +84,10 @@ describe('changes of the network under the tunnels', () => {
       'route add 10.98.0.0/16 dev lo metric 4000 proto 208', 'route add default dev lo metric 4000 proto 208',
       'link add veth1 type veth peer name veth2', 'link set veth1 up', 'link set veth2 up', 'route add 172.17.0.0/16 dev veth1', 'link del veth1',
       'link set far9 down', 'link set far9 up',
+      'route add 192.0.2.1/32 via 192.0.2.1', // redirect-gateway for a server on link
     ]);
     await sleep(quietMs);
-    await netns.batch(['route del default dev lo metric 4000', 'link del ovpn-own', 'tuntap add ovpn-own mode tun']);
+    await netns.batch(['route del 192.0.2.1/32 via 192.0.2.1', 'route del default dev lo metric 4000', 'link del ovpn-own', 'tuntap add ovpn-own mode tun']);
     await sleep(quietMs);
     expect(told).toEqual([]);
     // a second default route is a change for whoever asks for the default route only
