@@ -19,7 +19,8 @@ export interface ClientConfig {
   readonly conflicts: readonly string[];
 }
 
-const OURS = ['daemon', 'management', 'management-client', 'management-hold', 'management-signal', 'management-query-passwords', 'management-query-remote', 'log', 'log-append', 'syslog', 'writepid'];
+// remap-usr1: SIGHUP would make OpenVPN read a configuration again that came by standard input, and end.
+const OURS = ['daemon', 'management', 'management-client', 'management-hold', 'management-signal', 'management-query-passwords', 'management-query-remote', 'log', 'log-append', 'remap-usr1', 'syslog', 'writepid'];
 
 interface Line {
   readonly text: string;

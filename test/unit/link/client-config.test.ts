@@ -36,6 +36,9 @@ describe('reading a client configuration', () => {
 
   it('names the options that the daemon gives itself', () => {
     expect(readClientConfig(named).conflicts).toEqual(['management']);
+    // It would have OpenVPN read its standard input again at each reconnect.
+    expect(readClientConfig('remote a\nremap-usr1 SIGHUP\n').conflicts).toEqual(['remap-usr1']);
+    expect(writeClientConfig('remote 192.0.2.1\nremap-usr1 SIGHUP\nverb 3', () => [])).toBe('remote 192.0.2.1\nverb 3');
   });
 
   it.each([
