@@ -2,8 +2,8 @@ import type { Report, Target } from './report.js';
 
 const WIDTH = 720;
 const ROW = 34;
-const LABEL = 380;
-const BAR = WIDTH - LABEL - 110;
+const LABEL = 330;
+const BAR = WIDTH - LABEL - 170;
 
 /** The targets of a report as an SVG: each bar is the measured median, the line is the limit. */
 export function chart({ bench, machine, rounds, targets }: Report): string {
@@ -12,7 +12,7 @@ export function chart({ bench, machine, rounds, targets }: Report): string {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="13">`,
     `<rect width="${WIDTH}" height="${height}" fill="#fff"/>`,
-    `<text x="12" y="24" font-weight="bold">${escape(bench)}: median of ${rounds} rounds, and its limit</text>`,
+    `<text x="12" y="24" font-weight="bold">${escape(bench)}: median of ${rounds} rounds; the line is the limit</text>`,
     ...rows,
     `<text x="12" y="${height - 8}" fill="#666" font-size="11">${escape(`Linux ${machine.kernel}, Node ${machine.node}, ${machine.cores} cores`)}</text>`,
     '</svg>',
@@ -20,14 +20,14 @@ export function chart({ bench, machine, rounds, targets }: Report): string {
   ].join('\n');
 }
 
-function row({ what, measured, limit, unit, met }: Target, y: number): string {
-  const scale = BAR / Math.max(measured.median, limit, Number.MIN_VALUE) / 1.1;
+function row({ what, measured, bound, limit, unit, met }: Target, y: number): string {
+  const scale = BAR / (Math.max(measured.median, limit) || 1) / 1.1;
   const [bar, line] = [Math.max(1, measured.median * scale), LABEL + limit * scale];
   return [
     `<text x="12" y="${y + 17}">${escape(what)}</text>`,
     `<rect x="${LABEL}" y="${y + 4}" width="${bar.toFixed(1)}" height="18" fill="${met ? '#3a7' : '#c43'}"/>`,
     `<path d="M${line.toFixed(1)} ${y}v26" stroke="#333" stroke-width="2"/>`,
-    `<text x="${LABEL + BAR + 8}" y="${y + 17}">${escape(`${measured.median.toPrecision(3)}${unit === undefined ? '' : ` ${unit}`}`)}</text>`,
+    `<text x="${LABEL + BAR + 8}" y="${y + 17}">${escape(`${Number(measured.median.toPrecision(3))}${unit === undefined ? '' : ` ${unit}`} (${bound === 'at most' ? '≤' : '≥'} ${limit})`)}</text>`,
   ].join('\n');
 }
 
