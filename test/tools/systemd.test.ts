@@ -7,6 +7,7 @@ import { Lab, serviceAddress, servicePort } from '../lab/lab.js';
 import { changes, networkState } from '../lab/judge.js';
 import { checkout } from '../lab/paths.js';
 import { sleep, until } from '../lab/wait.js';
+import { Verifier } from '../lab/verifier.js';
 import { SystemdHost } from './systemd-host.js';
 
 const unit = 'openvpn-ondemand.service';
@@ -25,13 +26,22 @@ describe('the unit, as systemd-analyze sees it', () => {
   });
 });
 
-/** A systemd in the lab's router that has the unit, one tunnel, and settings of its own for the unit. */
-async function bootWithUnit(lab: Lab, settings: { readonly onStop: 'flush' | 'keep' }, override = ''): Promise<SystemdHost> {
+interface UnitOptions {
+  readonly onStop: 'flush' | 'keep';
+  /** The user name and the password, in a file that the unit's `LoadCredential=` names. */
+  readonly login?: readonly [username: string, password: string];
+  /** `WatchdogSec=` in place of the unit's own. */
+  readonly watchdogS?: number;
+}
+
+/** A systemd in the lab's router that has the unit and one tunnel. */
+async function bootWithUnit(lab: Lab, { onStop, login, watchdogS }: UnitOptions): Promise<SystemdHost> {
   const { folder } = lab;
-  copyFileSync(lab.server.writeClientConfig('office'), join(folder, 'unit.ovpn'));
-  writeFileSync(join(folder, 'unit.yaml'), `onStop: ${settings.onStop}\ntunnels: {office: {openvpn: {config: office.ovpn}, protect: [10.99.0.0/16, "fd00:99::/48"]}}\n`);
+  copyFileSync(lab.server.writeClientConfig('office', login ? { lines: ['auth-user-pass'] } : {}), join(folder, 'unit.ovpn'));
+  writeFileSync(join(folder, 'unit.login'), `${(login ?? []).join('\n')}\n`, { mode: 0o600 });
+  writeFileSync(join(folder, 'unit.yaml'), `onStop: ${onStop}\ntunnels: {office: {openvpn: {config: office.ovpn}${login ? ', credentials: {login: {systemd: office.login}}' : ''}, protect: [10.99.0.0/16, "fd00:99::/48"]}}\n`);
   // This kernel has no nft queue: the backend is iptables, which the unit says what to do for.
-  writeFileSync(join(folder, 'override.conf'), `[Service]\nCapabilityBoundingSet=CAP_NET_RAW\n${override}`);
+  writeFileSync(join(folder, 'override.conf'), ['[Service]', 'CapabilityBoundingSet=CAP_NET_RAW', ...(login ? ['LoadCredential=office.login:/etc/openvpn-ondemand/office.login'] : []), ...(watchdogS === undefined ? [] : [`WatchdogSec=${watchdogS}`]), ''].join('\n'));
   return SystemdHost.boot(lab.topology.router, folder, [
     `mkdir -p "$1/opt/ood" "$1/etc/openvpn-ondemand" "$1/etc/systemd/system/${unit}.d"`,
     `mount --bind ${checkout} "$1/opt/ood"`,
@@ -41,6 +51,7 @@ async function bootWithUnit(lab: Lab, settings: { readonly onStop: 'flush' | 'ke
     `cp ${join(folder, 'override.conf')} "$1/etc/systemd/system/${unit}.d/"`,
     `cp ${join(folder, 'unit.ovpn')} "$1/etc/openvpn-ondemand/office.ovpn"`,
     `cp ${join(folder, 'unit.yaml')} "$1/etc/openvpn-ondemand/config.yaml"`,
+    `cp ${join(folder, 'unit.login')} "$1/etc/openvpn-ondemand/office.login"`,
   ]);
 }
 
@@ -81,7 +92,8 @@ describe.each(['flush', 'keep'] as const)('the unit under a real systemd, onStop
   it(`stops cleanly and leaves ${onStop === 'flush' ? 'nothing' : 'the guard'}`, async () => {
     await host.run('systemctl', 'stop', unit);
     expect(await host.show(unit, 'ActiveState', 'Result', 'ExecMainStatus')).toEqual({ ActiveState: 'inactive', Result: 'success', ExecMainStatus: '0' });
-    const left = changes(untouched, await networkState(lab.topology.router));
+    // The kernel may have become sure of its own link-local addresses meanwhile.
+    const left = changes(untouched, await networkState(lab.topology.router)).filter((line) => !/^\+ route6: (anycast|local) fe80:/.test(line));
     const answer = await lab.probes.lan.connect(serviceAddress.ipv4, servicePort, 500);
     expect(answer).toMatchObject({ ok: false });
     if (onStop === 'flush') expect(left).toEqual([]);
@@ -89,19 +101,22 @@ describe.each(['flush', 'keep'] as const)('the unit under a real systemd, onStop
   });
 });
 
-describe('the watchdog of a real systemd', () => {
+describe('the unit with a watchdog and LoadCredential=, under a real systemd', () => {
   const intervalMs = 2000;
+  const login = ['joe', 'R1ght "pa\\ss'] as const;
+  const verifier = new Verifier([{ username: login[0], password: login[1], answer: 'yes' }]);
   let lab: Lab;
   let host: SystemdHost;
 
   beforeAll(async () => {
-    lab = await Lab.open();
-    host = await bootWithUnit(lab, { onStop: 'flush' }, `WatchdogSec=${intervalMs / 1000}\n`);
+    lab = await Lab.open({ server: { lines: verifier.lines } });
+    host = await bootWithUnit(lab, { onStop: 'flush', login, watchdogS: intervalMs / 1000 });
     await start(host);
   });
   afterAll(async () => {
     await host.close();
     await lab.close();
+    verifier.remove();
   });
 
   const signal = async (name: 'STOP' | 'CONT'): Promise<void> => {
@@ -109,7 +124,7 @@ describe('the watchdog of a real systemd', () => {
     await host.run('kill', `-${name}`, MainPID);
   };
 
-  it('is off while the tunnel is idle: a daemon that hangs then is left alone', async () => {
+  it('has the watchdog off while the tunnel is idle: a daemon that hangs then is left alone', async () => {
     await until('the watchdog is off', async () => (await host.show(unit, 'WatchdogUSec'))['WatchdogUSec'] === '0');
     await signal('STOP');
     await sleep(2 * intervalMs);
@@ -117,20 +132,21 @@ describe('the watchdog of a real systemd', () => {
     expect(await host.show(unit, 'ActiveState', 'NRestarts')).toEqual({ ActiveState: 'active', NRestarts: '0' });
   });
 
-  it('is on while the tunnel is up, and gets its signs of life', async () => {
+  it('wakes with what LoadCredential= brought, and the watchdog is on and gets its signs of life', async () => {
     expect(await lab.probes.lan.connect(serviceAddress.ipv4, servicePort)).toMatchObject({ ok: true, retransmits: 0 });
+    expect(verifier.attempts).toEqual([login]);
     await until('the watchdog is on', async () => (await host.show(unit, 'WatchdogUSec'))['WatchdogUSec'] === `${intervalMs / 1000}s`);
     await sleep(2 * intervalMs);
     expect(await host.show(unit, 'ActiveState', 'NRestarts')).toEqual({ ActiveState: 'active', NRestarts: '0' });
   });
 
-  it('is off again when a reload ends that tunnel', async () => {
-    await host.run('sed', '-i', 's/office.ovpn}/&, minUp: 1s/', '/etc/openvpn-ondemand/config.yaml');
+  it('has it off again when a reload ends that tunnel', async () => {
+    await host.run('sed', '-i', 's/ protect:/ minUp: 1s,&/', '/etc/openvpn-ondemand/config.yaml');
     expect((await host.run('systemctl', 'reload', unit)).exitCode).toBe(0);
     await until('the watchdog is off', async () => (await host.show(unit, 'WatchdogUSec'))['WatchdogUSec'] === '0');
   });
 
-  it('kills a daemon that hangs while the tunnel is up, and it comes back: nothing went in clear', async () => {
+  it('has a daemon killed that hangs while the tunnel is up, and it comes back: nothing went in clear', async () => {
     const leaks = await watchUnderlay(lab.topology, 'leaks');
     expect(await lab.probes.lan.connect(serviceAddress.ipv4, servicePort)).toMatchObject({ ok: true, retransmits: 0 });
     await until('the watchdog is on', async () => (await host.show(unit, 'WatchdogUSec'))['WatchdogUSec'] !== '0');
