@@ -226,7 +226,7 @@ describe('reload', () => {
     for (const idle of ['4m', '3m']) {
       await sleep(400);
       writeFileSync(daemon.configFile, configuration.replace(`  ${tunnelName}:\n`, `  ${tunnelName}:\n    idle: ${idle}\n`));
-      expect(await request(daemon.socket, { command: 'reload' })).toEqual({ started: [tunnelName], ended: [tunnelName], unchanged: [] });
+      expect(await request(daemon.socket, { command: 'reload' })).toEqual({ version, started: [tunnelName], ended: [tunnelName], unchanged: [] });
     }
     for (const flow of received) expect(await flow()).toMatchObject({ sent: 600, received: 600, outOfOrder: 0 });
     expect((await daemon.status()).counters).toMatchObject({ dropped: 0, rejected: 0, dialFailures: 0 });
