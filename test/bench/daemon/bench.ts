@@ -7,7 +7,8 @@ import { measureTraffic } from './traffic.js';
 import { measureWakes, type WakeFigures } from './wake.js';
 
 const DEFAULT_ROUNDS = 9;
-const TUNNELS = [1, 10, 50];
+/** Tunnels, and prefixes of each. */
+const SCALE = [[1, 8], [10, 8], [50, 8], [1, 1000], [1, 10_000]] as const;
 
 /** The daemon against what there would be without it. The programs that are measured are the built ones: `npm run build`. */
 export async function run({ rounds = DEFAULT_ROUNDS, progress }: BenchOptions): Promise<Report> {
@@ -17,10 +18,11 @@ export async function run({ rounds = DEFAULT_ROUNDS, progress }: BenchOptions): 
   progress('idle: 40 s each');
   const [bareMb, idle, idleWarm, alwaysOn] = await Promise.all([bareNodeMb(), measureIdle('cold'), measureIdle('warm'), measureAlwaysOn()]);
   const scale: Row[] = [];
-  for (const tunnels of TUNNELS) {
-    progress(`scale: ${tunnels} tunnels`);
-    const { startMs, upMs, residentMb } = await measureScale(tunnels);
-    scale.push({ name: `${tunnels} tunnels`, figures: { 'start, ms': spread([startMs]), '`up`, ms': spread([upMs]), 'resident, MB': spread([residentMb]) } });
+  for (const [tunnels, prefixes] of SCALE) {
+    const name = `${tunnels} tunnels with ${prefixes} prefixes each`;
+    progress(`scale: ${name}`);
+    const { startMs, upMs, residentMb } = await measureScale(tunnels, prefixes);
+    scale.push({ name, figures: { 'start, ms': spread([startMs]), '`up`, ms': spread([upMs]), 'resident, MB': spread([residentMb]) } });
   }
   return {
     bench: 'daemon',
@@ -37,7 +39,7 @@ export async function run({ rounds = DEFAULT_ROUNDS, progress }: BenchOptions): 
           { name: 'OpenVPN always on, keepalive 10 60', figures: { 'bytes a day': spread([alwaysOn.bytesPerDay]) } },
         ],
       },
-      { title: 'scale (8 prefixes a tunnel)', rows: scale },
+      { title: 'scale', rows: scale },
     ],
     targets: [
       target('overhead of a cold wake over OpenVPN alone', overheads(cold), 'at most', 2, 'ms'),

@@ -14,14 +14,17 @@ export interface ScaleFigures {
   readonly residentMb: number;
 }
 
-/** So many tunnels with eight prefixes each. */
-export async function measureScale(tunnels: number): Promise<ScaleFigures> {
+/** So many tunnels with so many prefixes each, which come from files. */
+export async function measureScale(tunnels: number, prefixes: number): Promise<ScaleFigures> {
   const lab = await Lab.open();
   try {
     const [config, socket] = [join(lab.folder, 'scale.yaml'), join(lab.folder, 'control.sock')];
     const openvpn = { config: lab.server.writeClientConfig('scale') };
-    const prefixes = (i: number): string[] => Array.from({ length: 8 }, (_, j) => `10.${100 + Math.floor(i / 32)}.${(i % 32) * 8 + j}.0/24`);
-    const entries = Array.from({ length: tunnels }, (_, i) => [`t${i}`, { openvpn, protect: prefixes(i), idle: 'never' }] as const);
+    const entries = Array.from({ length: tunnels }, (_, i) => {
+      const file = join(lab.folder, `prefixes-${i}`);
+      writeFileSync(file, Array.from({ length: prefixes }, (_, j) => `${prefix(i * prefixes + j)}\n`).join(''));
+      return [`t${i}`, { openvpn, protect: [{ file }], idle: 'never' }] as const;
+    });
     writeFileSync(config, stringify({ control: { socket }, stateFile: join(lab.folder, 'state.json'), tunnels: Object.fromEntries(entries) }, { aliasDuplicateObjects: false }));
     const begin = performance.now();
     const daemon = Daemon.launchWith(lab, config, socket);
@@ -36,4 +39,10 @@ export async function measureScale(tunnels: number): Promise<ScaleFigures> {
   } finally {
     await lab.close();
   }
+}
+
+/** Every other /24 from 20.0.0.0 on: no two of them make a larger one. */
+function prefix(index: number): string {
+  const net = (20 << 16) + 2 * index;
+  return `${net >>> 16}.${(net >>> 8) & 255}.${net & 255}.0/24`;
 }
