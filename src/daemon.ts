@@ -106,6 +106,7 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
   const urgency = new Urgency();
   tunnels.steps$.subscribe((step) => {
     logStep(step, log);
+    if (step.event.type === 'packets-held') gate.held();
     urgency.set(step.tunnel, isOpening(step.after.state));
   });
   await serveMetrics(settings, tunnels, undo);

@@ -110,6 +110,8 @@ export interface GatePort {
   readonly events$: Observable<GateEvent>;
   /** Somebody acts anyway: what the kernel tells nobody of is looked for, unless it was a little while ago. */
   look(): void;
+  /** A packet was held: by then what holds it stood. For the count of what went in clear, should it be gone soon. */
+  held(): void;
   /** Removes everything that is ours, also what an earlier run left; resolves with what it removed, one line each. */
   remove(): Promise<readonly string[]>;
 }

@@ -22,6 +22,11 @@ export interface Firewall {
   install(plan: Plan): Promise<{ readonly tookOver: boolean }>;
   /** Whether all of the plan still stands, as far as that shows without reading every element. */
   intact(plan: Plan): Promise<boolean>;
+  /**
+   * Brings back what is missing, right after `intact` has said that something is. Resolves with what that meant for the
+   * gates: all are at `hold`, with no addresses kept, or where they were.
+   */
+  mend(plan: Plan): Promise<'closed' | 'kept'>;
   /** Whether the kernel tells when rules of this firewall are taken away. */
   hasEvents(): Promise<boolean>;
   /** One atomic change, by `carryOut` where that serves. */

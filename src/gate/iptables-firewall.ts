@@ -23,7 +23,13 @@ interface FoundRules {
   readonly tables: readonly FoundTable[];
 }
 
-function tablesOf({ rules }: { readonly rules: readonly FoundRules[] }, flavour: Flavour, family: Family): readonly FoundTable[] {
+/** Everything of ours. */
+interface Found {
+  readonly sets: readonly string[];
+  readonly rules: readonly FoundRules[];
+}
+
+function tablesOf({ rules }: Found, flavour: Flavour, family: Family): readonly FoundTable[] {
   return rules.find((found) => found.flavour === flavour && found.family === family)?.tables ?? [];
 }
 
@@ -36,6 +42,8 @@ export class IptablesFirewall implements Firewall {
   readonly #switching: Switching;
   readonly #flavour: Flavour;
   #all: Promise<readonly Flavour[]> | undefined;
+  /** What the last `intact` has found: a repair has no time to look twice. */
+  #seen: Found & { readonly setsStand: boolean } | undefined;
 
   constructor(run: Runner, switching: Switching, flavour: Flavour) {
     this.#run = run;
@@ -56,14 +64,12 @@ export class IptablesFirewall implements Firewall {
     const found = await this.#inspect(plan.families);
     await this.#tryNeeds();
     const tookOver = found.sets.length + found.rules.length > 0;
-    const close = (): void => { this.#switching.close?.(plan.tunnels.map(({ id }) => id)); };
     try {
-      close();
+      this.#close(plan);
       await this.#run('ipset', ['restore'], renderSets(plan, new Set(found.sets), this.#switching));
       for (const family of families) {
-        const text = renderInstall(plan, family, tablesOf(found, this.#flavour, family), this.#switching.matchGate);
-        if (text !== '') await this.#restore(this.#flavour, family, text);
-        close();
+        await this.#fill(plan, family, found);
+        this.#close(plan);
       }
       await this.#removeTables(found.rules.filter(({ flavour }) => flavour !== this.#flavour));
       const wanted = new Set(setsOf(plan, this.#switching));
@@ -77,7 +83,25 @@ export class IptablesFirewall implements Firewall {
 
   async intact(plan: Plan): Promise<boolean> {
     const [sets, ...saved] = await Promise.all([this.#run('ipset', ['-terse', 'list']), ...plan.families.map((family) => this.#run(program(this.#flavour, family, 'save'), []))]);
-    return setsStand(plan, sets, this.#switching) && plan.families.every((family, index) => stands(plan, family, saved[index] ?? ''));
+    const rules = plan.families.map((family, index) => ({ flavour: this.#flavour, family, tables: parseSave(saved[index] ?? '') }));
+    this.#seen = { sets: ours(listedNames(sets)), rules, setsStand: setsStand(plan, sets, this.#switching) };
+    return this.#seen.setsStand && plan.families.every((family, index) => stands(plan, family, saved[index] ?? ''));
+  }
+
+  /** Sets that stand are not filled again, which may take long; the gates are in them. */
+  async mend(plan: Plan): Promise<'closed' | 'kept'> {
+    const found = this.#seen;
+    if (found === undefined) {
+      await this.install(plan);
+      return 'closed';
+    }
+    const closes = !found.setsStand || !this.#switching.gateSets;
+    if (closes) this.#close(plan);
+    if (!found.setsStand) await this.#run('ipset', ['restore'], renderSets(plan, new Set(found.sets), this.#switching));
+    // both at once: every millisecond counts
+    await Promise.all(plan.families.map((family) => this.#fill(plan, family, found)));
+    if (closes) this.#close(plan);
+    return closes ? 'closed' : 'kept';
   }
 
   async hasEvents(): Promise<boolean> {
@@ -108,6 +132,15 @@ export class IptablesFirewall implements Firewall {
     const removed = [...(await this.#removeTables(others)), ...(await beforeGuard()), ...(await this.#removeTables(guards))];
     await this.#destroy(sets);
     return [...removed, ...sets.map((name) => `ipset ${name}`)];
+  }
+
+  #close(plan: Plan): void {
+    this.#switching.close?.(plan.tunnels.map(({ id }) => id));
+  }
+
+  async #fill(plan: Plan, family: Family, found: Found): Promise<void> {
+    const text = renderInstall(plan, family, tablesOf(found, this.#flavour, family), this.#switching.matchGate);
+    if (text !== '') await this.#restore(this.#flavour, family, text);
   }
 
   async #removeTables(rules: readonly FoundRules[]): Promise<readonly string[]> {
@@ -155,11 +188,11 @@ export class IptablesFirewall implements Firewall {
   }
 
   async #sets(): Promise<readonly string[]> {
-    return (await this.#run('ipset', ['list', '-name'])).split('\n').filter((name) => name.startsWith(setPrefix));
+    return ours((await this.#run('ipset', ['list', '-name'])).split('\n'));
   }
 
   /** Everything of ours, in both kernel interfaces. A family that is not `needed` may be without its programs. */
-  async #inspect(needed: readonly Family[]): Promise<{ readonly sets: readonly string[]; readonly rules: readonly FoundRules[] }> {
+  async #inspect(needed: readonly Family[]): Promise<Found> {
     const look = async (flavour: Flavour, family: Family): Promise<FoundRules> => {
       try {
         return { flavour, family, tables: parseSave(await this.#run(program(flavour, family, 'save'), [])) };
@@ -195,6 +228,11 @@ export class IptablesFirewall implements Firewall {
     return (await this.#run(program(flavour, 4), ['-V'])).includes('nf_tables') ? 'nft' : 'legacy';
   }
 }
+
+const ours = (names: readonly string[]): readonly string[] => names.filter((name) => name.startsWith(setPrefix));
+
+/** From `ipset -terse list`. */
+const listedNames = (text: string): readonly string[] => [...text.matchAll(/^Name: (\S+)$/gm)].map(([, name = '']) => name);
 
 const isMissing = (error: unknown): boolean => error instanceof DaemonError && error.code === 'PROGRAM_MISSING';
 

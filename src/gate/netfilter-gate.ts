@@ -139,6 +139,10 @@ export class NetfilterGate implements GatePort {
     this.#repair.acted();
   }
 
+  held(): void {
+    this.#repair.stood();
+  }
+
   remove(): Promise<readonly string[]> {
     return this.#inTurn(async () => {
       this.#plan = undefined;
@@ -194,7 +198,7 @@ export class NetfilterGate implements GatePort {
     }
     // routes and addresses are not the firewall's: nothing has touched them
     const firewall = await this.#firewall();
-    await firewall.install(this.#plan);
+    if ((await firewall.mend(this.#plan)) === 'kept') return;
     for (const current of this.#current.values()) {
       const { planned, addresses, wanted } = current;
       current.gate = undefined;

@@ -38,6 +38,11 @@ export class NftFirewall implements Firewall {
     return found !== undefined && nftStands(plan, found);
   }
 
+  async mend(plan: Plan): Promise<'closed'> {
+    await this.install(plan);
+    return 'closed';
+  }
+
   hasEvents(): Promise<boolean> {
     return Promise.resolve(true);
   }

@@ -9,9 +9,15 @@ const SETTLE_MS = 5;
 /** Between two looks that nothing but our own acting is the reason for: with events, and without. */
 const SELDOM_MS = 10_000;
 const OFTEN_MS = 1000;
-/** After a repair that failed, or the end of what told of losses: so long at first, then twice as long each time. */
-const RETRY_MS = 1000;
+/** After a repair that failed, since somebody was still at it, perhaps: so long at first, then twice as long each time. */
+const RETRY_MS = 10;
+/** After the end of what told of losses. */
+const LISTEN_AGAIN_MS = 1000;
 const LONGEST_RETRY_MS = 60_000;
+
+/** Between two readings, and how old one may be to be of use: later too much else has been sent. */
+const RECENT_MS = 20;
+const OLD_MS = 1000;
 
 export interface RepairParts {
   /** One change of the gate after the other. */
@@ -50,6 +56,8 @@ export class SelfRepair {
   #retryMs = RETRY_MS;
   /** When all was known to stand last. */
   #sound: Reading | undefined;
+  /** While packets are held: two readings, the older one from before whatever is on its way to us just now. */
+  #recent: readonly Reading[] = [];
   /** What the kernel told first since the last look. */
   #heard: Reading | undefined;
   /** Since when something is known to be gone. */
@@ -74,6 +82,14 @@ export class SelfRepair {
     this.#watch?.stop();
     this.#watch = undefined;
     this.#lost = this.#heard = undefined;
+    this.#recent = [];
+  }
+
+  /** Something was held: all of it stood a moment ago. */
+  stood(): void {
+    const newest = this.#recent.at(-1)?.at ?? -Infinity;
+    if (!this.#active || this.#lost !== undefined || performance.now() - newest < RECENT_MS || this.#parts.exposed().length === 0) return;
+    this.#recent = [...this.#recent.slice(-1), this.#read()];
   }
 
   /** Somebody acts: a good moment to look for what nobody tells of, unless it was done a little while ago. */
@@ -131,10 +147,16 @@ export class SelfRepair {
     this.#events.next({ type: 'gate-repaired', afterMs: now.at - since.at, unheard, escaped: new Map(this.#parts.exposed().map((name) => [name, packets])) });
   }
 
+  /** The kernel's event takes some milliseconds to us: what was sent in those counts, too, as far as held packets tell. */
+  #before(now: Reading): Reading {
+    const [older] = this.#recent;
+    return { at: now.at, sent: older !== undefined && now.at - older.at < OLD_MS ? older.sent : now.sent };
+  }
+
   async #listen(start: StartWatch): Promise<void> {
     const startedAt = performance.now();
     const watch = start(() => {
-      this.#heard ??= this.#read();
+      this.#heard ??= this.#before(this.#read());
       this.look(SETTLE_MS);
     }, (listened) => {
       // Without its program there is nothing to be started again.
@@ -146,7 +168,7 @@ export class SelfRepair {
 
   /** What told of losses has ended. */
   async #again(start: StartWatch, lastedMs: number): Promise<void> {
-    await sleep(lastedMs > LONGEST_RETRY_MS ? 0 : RETRY_MS, undefined, { ref: false });
+    await sleep(lastedMs > LONGEST_RETRY_MS ? 0 : LISTEN_AGAIN_MS, undefined, { ref: false });
     if (!this.#active) return;
     await this.#listen(start);
     this.look(0); // for what happened meanwhile

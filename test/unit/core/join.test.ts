@@ -53,6 +53,7 @@ function world(inputs: { queue$: Observable<QueueEvent>; link$: Observable<LinkE
     counters: () => Promise.resolve(new Map([['a', { in: 0, out: 0 }]])),
     events$: inputs.gate$ ?? NEVER,
     look: () => undefined,
+    held: () => undefined,
     routes: () => [],
     remove: () => Promise.resolve([]),
   };
