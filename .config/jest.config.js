@@ -11,6 +11,7 @@ const common = {
 const project = (displayName, extra = {}) => ({ ...common, displayName, testMatch: [`<rootDir>/test/${displayName}/**/*.test.ts`], ...extra });
 
 export default {
-  projects: [project('unit'), project('contract'), project('e2e'), project('more'), project('vm'), project('tools')],
-  testTimeout: 60_000,
+  projects: [project('unit'), project('contract'), project('e2e'), project('more'), project('chaos'), project('vm'), project('tools')],
+  // an emulated machine is many times slower
+  testTimeout: 60_000 * Number(process.env.OOD_PATIENCE ?? 1),
 };
