@@ -14,9 +14,11 @@ import { createGate } from './gate/gate.js';
 import { createHandlers } from './handlers.js';
 import { systemClock } from './host/clock.js';
 import { Conntrack } from './host/conntrack.js';
+import { listFlowtables } from './host/flowtables.js';
 import { StateFile } from './host/state-file.js';
 import { Urgency } from './host/urgency.js';
 import { logGate, logStep } from './log-step.js';
+import { withoutOffload } from './offload.js';
 import { tunnelStatus } from './status.js';
 import { watchSurroundings } from './surroundings.js';
 import { TunnelSet } from './tunnel-set.js';
@@ -83,7 +85,10 @@ export function removeEverything(): Promise<readonly string[]> {
 
 async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['load'], undo: Undo): Promise<Daemon> {
   const marks = marksOf(settings.mark);
-  const gate = withoutEstablished(createGate({ backend: settings.gate, marks, watch: true, warn: (event, message) => { log.warn({ event }, message); } }), new Conntrack(), log);
+  const { offload } = settings;
+  const conntrack = new Conntrack();
+  const bare = createGate({ backend: settings.gate, marks, watch: true, guardForward: offload === 'end', warn: (event, message) => { log.warn({ event }, message); } });
+  const gate = withoutOffload(withoutEstablished(bare, conntrack, log), { offload, flowtables: listFlowtables, conntrack, log });
   // In this order: what another daemon has is seen before anything is touched, and the guard is removed last.
   const control = await ControlServer.listen(settings.control.socket);
   undo.push(() => control.close());
@@ -139,7 +144,7 @@ async function holdAll(tunnels: TunnelSet, gate: GatePort): Promise<void> {
 
 /** The new settings, if they differ only in what a reload can change. */
 function sameBut(settings: Settings, next: Settings): Settings {
-  const fixed = (['control', 'gate', 'mark', 'stateFile', 'onStop', 'metrics', 'log'] as const).filter((key) => JSON.stringify(settings[key]) !== JSON.stringify(next[key]));
+  const fixed = (['control', 'gate', 'mark', 'offload', 'stateFile', 'onStop', 'metrics', 'log'] as const).filter((key) => JSON.stringify(settings[key]) !== JSON.stringify(next[key]));
   if (fixed.length > 0) throw new DaemonError('CONFIG_INVALID', `${fixed.map((key) => `\`${key}\``).join(', ')} can't change while the daemon runs`, { hint: 'restart the daemon' });
   return next;
 }

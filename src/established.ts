@@ -16,7 +16,7 @@ export interface Devices {
   has(device: string): boolean;
 }
 
-const ownDevices: Devices = { addresses: networkInterfaces, has: hasDevice };
+export const ownDevices: Devices = { addresses: networkInterfaces, has: hasDevice };
 
 /**
  * A gate that, as soon as it stands, makes the kernel forget the connections to what it protects that had gone another
@@ -81,7 +81,7 @@ async function endIn(family: Family, parts: readonly ProtectedPart[], elsewhere:
 }
 
 /** What the gate protects for the named tunnels: the servers' addresses and the LANs are not. */
-function protectedParts(tunnels: readonly GateTunnel[], names: readonly string[], devices: Devices): readonly ProtectedPart[] {
+export function protectedParts(tunnels: readonly GateTunnel[], names: readonly string[], devices: Devices): readonly ProtectedPart[] {
   const lans = addressesElsewhere(tunnels, devices).flatMap(({ cidr }) => (cidr === null ? [] : [parseNet(cidr)]));
   const ownership = new Ownership(tunnels, lans);
   const remotes = tunnels.flatMap((tunnel) => tunnel.remotes.map(parseNet));

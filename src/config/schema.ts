@@ -182,6 +182,7 @@ export const schema = z.strictObject({
   control: z.strictObject({ socket: z.string().min(1).default('/run/openvpn-ondemand/control.sock') }).prefault({}).describe('The socket that the command line speaks to'),
   gate: z.enum(['auto', 'iptables', 'nft', 'condition']).default('auto').describe('The firewall that is used'),
   mark: markMask.default(DEFAULT_MARK),
+  offload: z.enum(['refuse', 'end']).default('refuse').describe('Where flowtables forward packets past the firewall: refuse to start, or end what they forward to `protect` whenever the gate closes (needs conntrack)'),
   stateFile: z.string().min(1).default('/var/lib/openvpn-ondemand/state.json').describe('Where `pause --persist` is kept across restarts'),
   onStop: z.enum(['flush', 'keep']).default('flush').describe('What a stopped daemon leaves: flush nothing, protected traffic then goes as if it had never been there; keep the guard, protected traffic is dropped until the next start'),
   metrics: metrics.optional(),

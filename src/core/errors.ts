@@ -7,6 +7,7 @@ export type ErrorCode =
   | 'CONTROL_UNREACHABLE'
   | 'CREDENTIALS_UNAVAILABLE' // a password, passphrase or code that its file, command, … did not give
   | 'FIREWALL_FAILED' // iptables, ipset or nft refused what was asked
+  | 'FLOWTABLE_FOUND' // packets of established connections could pass the gate unseen
   | 'LINK_FAILED'
   | 'MANAGEMENT_CLOSED'
   | 'MANAGEMENT_INVALID' // a command that the management interface could not carry

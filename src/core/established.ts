@@ -17,9 +17,12 @@ export interface TrackedConnection {
 export interface Forget {
   readonly family: Family;
   /** A prefix, or an address. */
-  readonly destination: string;
+  readonly source?: string;
+  readonly destination?: string;
   readonly replySource?: string;
   readonly replyDestination?: string;
+  /** Only those that a flowtable forwards. */
+  readonly offloaded?: true;
 }
 
 /** A protected network, and what tells whether a connection to it went another way. */
@@ -60,6 +63,26 @@ export function wentAnotherWay(connections: Iterable<TrackedConnection>, parts: 
     if (part.hasDevice && !offloaded && !elsewhere.has(replyDestination)) continue;
     const forget: Forget = part.hasDevice ? { ...to, replyDestination } : to;
     found.set(JSON.stringify(forget), forget);
+  }
+  return [...found.values()];
+}
+
+/**
+ * Which connections from or to protected addresses a flowtable forwards, and so pass the firewall unseen. Those that are
+ * NATed are told by an address of their replies, which can't be a prefix.
+ */
+export function offloadedAmong(connections: Iterable<TrackedConnection>, parts: readonly Net[]): readonly Forget[] {
+  const sorted = parts.map((net) => ({ net, hasDevice: false })).sort((a, b) => byNesting(a.net, b.net));
+  const found = new Map<string, Forget>();
+  for (const { family, source, destination, replySource, replyDestination, offloaded } of connections) {
+    if (!offloaded) continue;
+    const [from, to] = [partAround(sorted, parseNet(source)), partAround(sorted, parseNet(destination))];
+    const isPart = (address: string): boolean => partAround(sorted, parseNet(address)) !== undefined;
+    const which = to !== undefined ? { destination: nameOf(to.net) }
+      : from !== undefined ? { source: nameOf(from.net) }
+        : isPart(replySource) ? { replySource }
+          : isPart(replyDestination) ? { replyDestination } : undefined;
+    if (which !== undefined) found.set(JSON.stringify(which), { family, offloaded, ...which });
   }
   return [...found.values()];
 }

@@ -30,6 +30,8 @@ export interface GateOptions {
   readonly closingTable?: number;
   /** Priority of the routing rules of `catchFirst`: after `local` (0), before everything that routes. Default 90. */
   readonly closingPriority?: number;
+  /** Packets that may not leave by the device that they are routed to come to no flowtable either. Default false. */
+  readonly guardForward?: boolean;
   readonly exec?: ExecOptions;
   /**
    * Looks after what is installed: by the kernel's events where there are any (a program that sleeps), else after every
@@ -59,8 +61,7 @@ function candidates(backend: Backend, exec: ExecOptions | undefined): Candidates
 const autoOrder = ['iptables', 'nft'] as const;
 
 /** The gate of this machine. Nothing is done until `install`. */
-/** The gate of this machine. Nothing is done until `install`. */
-export function createGate({ backend = 'auto', marks, routeMetric = 4000, closingTable = 20_800, closingPriority = 90, exec, watch = false, warn = () => undefined }: GateOptions): GatePort {
+export function createGate({ backend = 'auto', marks, routeMetric = 4000, closingTable = 20_800, closingPriority = 90, guardForward = false, exec, watch = false, warn = () => undefined }: GateOptions): GatePort {
   const { iptables, nft } = candidates(backend, exec);
   let chosen: Promise<Firewall> | undefined;
   const firewall = (): Promise<Firewall> => (chosen ??= choose(backend, { iptables, nft }));
@@ -77,6 +78,7 @@ export function createGate({ backend = 'auto', marks, routeMetric = 4000, closin
     sent: sentPackets,
     marks,
     closingTable,
+    guardForward,
     warn,
   });
 }

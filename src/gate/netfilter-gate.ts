@@ -24,6 +24,7 @@ export interface GateParts {
   readonly sent: (devices: ReadonlySet<string>) => number;
   readonly marks: Marks;
   readonly closingTable: number;
+  readonly guardForward: boolean;
   readonly warn: (event: string, message: string) => void;
 }
 
@@ -153,9 +154,9 @@ export class NetfilterGate implements GatePort {
   }
 
   async #install(tunnels: readonly GateTunnel[], gateOf: (tunnel: string) => Gate): Promise<void> {
-    const { routing, marks, closingTable } = this.#parts;
+    const { routing, marks, closingTable, guardForward } = this.#parts;
     const [lans, found] = await Promise.all([routing.lans(new Set(tunnels.map(({ device }) => device))), routing.found()]);
-    const plan = planOf(tunnels, { marks, lans, closingTable });
+    const plan = planOf(tunnels, { marks, lans, closingTable, guardForward });
     const firewall = await this.#firewall();
     const again = this.#plan !== undefined;
     this.#unclear = again;

@@ -25,10 +25,12 @@ export interface PlanOptions {
   readonly lans: readonly Net[];
   /** The first of the routing tables of `catchFirst`, one per tunnel. */
   readonly closingTable: number;
+  /** Default false. */
+  readonly guardForward?: boolean;
 }
 
 /** Pure: the same arguments, the same plan. Throws CONFIG_INVALID. */
-export function planOf(tunnels: readonly GateTunnel[], { marks, lans, closingTable }: PlanOptions): Plan {
+export function planOf(tunnels: readonly GateTunnel[], { marks, lans, closingTable, guardForward = false }: PlanOptions): Plan {
   const ownership = new Ownership(tunnels, lans);
   // two tunnels may have the same server
   const remotes = [...new Set(tunnels.flatMap((tunnel) => tunnel.remotes.map((remote) => formatNet(parseNet(remote)))))].map(parseNet);
@@ -39,7 +41,7 @@ export function planOf(tunnels: readonly GateTunnel[], { marks, lans, closingTab
   });
   refuseTwins(planned);
   const families = ([4, 6] as const).filter((family) => planned.some((tunnel) => tunnel.families.includes(family)));
-  const tables = new Map(families.map((family) => [family, rulesOf(family, planned.filter((tunnel) => tunnel.families.includes(family)), marks)]));
+  const tables = new Map(families.map((family) => [family, rulesOf(family, planned.filter((tunnel) => tunnel.families.includes(family)), marks, { guardForward })]));
   return { marks, families, tunnels: planned, any: union(ownership, planned), remotes, tables };
 }
 

@@ -9,9 +9,16 @@ import type { Match, Rule, Table, TableName } from './rule.js';
 const leave = { do: 'return' } as const;
 const drop = { do: 'drop' } as const;
 
+/** What rules there are beside those that always are. */
+export interface RuleOptions {
+  /** The guard stands in FORWARD, too: what reaches a flowtable from there is never seen again. */
+  readonly guardForward: boolean;
+}
+
 /** The rules of one family for the tunnels that have prefixes in it. */
-export function rulesOf(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): Record<TableName, Table> {
-  return { mangle: mangle(family, tunnels, marks), raw: raw(family, tunnels, marks), filter: filter(family, tunnels, marks), nat: nat(tunnels) };
+export function rulesOf(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks, { guardForward }: RuleOptions): Record<TableName, Table> {
+  const guards = mangle(family, tunnels, marks);
+  return { mangle: guardForward ? withForwardGuard(guards, family, tunnels, marks) : guards, raw: raw(family, tunnels, marks), filter: filter(family, tunnels, marks), nat: nat(tunnels) };
 }
 
 /**
@@ -87,6 +94,21 @@ function mangle(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks)
       [countChain, inOne(counted)],
     ]),
   };
+}
+
+/**
+ * A flow of which a packet comes by `flow add` in FORWARD passes no hook from then on, whatever becomes of that packet: so
+ * what may not leave by this device doesn't get there. Under `reject`, and with the reject mark, it is answered there.
+ */
+function withForwardGuard(table: Table, family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): Table {
+  const chain = `${chainPrefix}guard-fwd`;
+  const rules: readonly Rule[] = [
+    ...[marks.reject, marks.transport].map((mark) => ({ if: [{ mark }], then: leave })),
+    ...tunnels.map(({ id, tunnel }) => ({ if: [{ out: tunnel.device }, { to: { id } }], then: leave })),
+    ...exemptions(family, marks, 'forwarded'),
+    ...tunnels.flatMap(({ id }) => (['hold', 'open'] as const).map((gate) => ({ if: [{ to: { id }, gate }], then: drop }))),
+  ];
+  return { hooks: [...table.hooks, { at: 'FORWARD', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain } } }], chains: new Map([...table.chains, [chain, rules]]) };
 }
 
 /** Answers: what was released with the reject mark, and everything under the gate `reject`. */

@@ -16,16 +16,16 @@ export class Conntrack {
     this.#prefix = prefix;
   }
 
-  /** What is tracked now. */
-  async list(family: Family): Promise<readonly TrackedConnection[]> {
-    const text = await this.#run(['-L', '-f', name(family)]);
+  /** What is tracked now; `offloaded`: what flowtables forward. */
+  async list(family: Family, { offloaded = false } = {}): Promise<readonly TrackedConnection[]> {
+    const text = await this.#run(['-L', '-f', name(family), ...(offloaded ? OFFLOADED : [])]);
     return text.split('\n').flatMap((line) => parseConnection(line, family) ?? []);
   }
 
   /** Resolves with how many were forgotten. */
-  async forget({ family, destination, replySource, replyDestination }: Forget): Promise<number> {
-    const replies = [...(replySource === undefined ? [] : ['-r', replySource]), ...(replyDestination === undefined ? [] : ['-q', replyDestination])];
-    const text = await this.#run(['-D', '-f', name(family), '-d', destination, ...replies]);
+  async forget({ family, source, destination, replySource, replyDestination, offloaded }: Forget): Promise<number> {
+    const which = Object.entries({ '-s': source, '-d': destination, '-r': replySource, '-q': replyDestination }).flatMap(([option, value]) => (value === undefined ? [] : [option, value]));
+    const text = await this.#run(['-D', '-f', name(family), ...which, ...(offloaded === true ? OFFLOADED : [])]);
     return text.split('\n').filter((line) => line !== '').length;
   }
 
@@ -42,6 +42,7 @@ export class Conntrack {
   }
 }
 
+const OFFLOADED: readonly string[] = ['-u', 'OFFLOAD'];
 const TIMEOUT_MS = 60_000;
 /** A table of a million connections. */
 const MOST_BYTES = 512 << 20;

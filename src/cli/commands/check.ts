@@ -1,15 +1,18 @@
 import { Command } from 'commander';
 import { loadConfiguration } from '../../config/load.js';
+import { listFlowtables } from '../../host/flowtables.js';
+import { assertNoOffload } from '../../offload.js';
 import { version } from '../../version.js';
 import { configOption, type ConfigOption } from '../options.js';
 
 export function checkCommand(): Command {
   return new Command('check')
-    .description('read the configuration and say what is wrong with it; changes nothing')
+    .description('read the configuration and say what is wrong with it, or with the flowtables of this machine; changes nothing')
     .addOption(configOption())
     .option('--json', 'for programs')
     .action(async ({ config, json = false }: ConfigOption & { json?: boolean }) => {
-      const { tunnels } = await loadConfiguration(config);
+      const { tunnels, offload } = await loadConfiguration(config);
+      await assertNoOffload(offload, listFlowtables);
       if (json) console.log(JSON.stringify({ version, tunnels: tunnels.map(({ name, protect, device }) => ({ name, protect, device })) }, null, 2));
       else for (const { name, protect, device } of tunnels) console.log(`${name}: ${protect.join(', ')} through ${device}`);
     });

@@ -99,11 +99,22 @@ describe('network', () => {
     expect(found(await check(changes), code)?.severity).toBe(severity);
   });
 
-  it('flowtables take packets past the firewall', async () => {
-    const listing = 'table inet fw4 {\n\tflowtable ft {\n\t\thook ingress priority filter\n\t\tdevices = { eth0, br-lan }\n\t}\n}\n';
-    const finding = found(await check({}, { 'nft list flowtables': listing }), 'FLOWTABLES');
-    expect(finding?.severity).toBe('error');
-    expect(finding?.message).toContain('flowtable ft ');
+  describe('flowtables', () => {
+    const listing = (flags = ''): string => `table inet fw4 {\n\tflowtable ft {\n\t\thook ingress priority filter\n\t\tdevices = { eth0, br-lan }\n${flags}\t}\n}\n`;
+    const look = async (offload: 'refuse' | 'end', programs: Programs): Promise<Finding | undefined> => (await checkNetwork(fakeMachine({ programs }), { ...settings, offload })).at(-1);
+
+    it('are refused', async () => {
+      expect(await look('refuse', { 'nft list flowtables': listing() })).toMatchObject({ code: 'FLOWTABLES', severity: 'error', message: expect.stringContaining('ft (table inet fw4)') });
+    });
+
+    it('are no fault where what they forward ends, by conntrack', async () => {
+      expect(await look('end', { 'nft list flowtables': listing(), 'conntrack --version': 'conntrack v1.4.7' })).toMatchObject({ code: 'FLOWTABLES', severity: 'ok' });
+      expect(await look('end', { 'nft list flowtables': listing() })).toMatchObject({ code: 'CONNTRACK_MISSING', severity: 'error' });
+    });
+
+    it('must not let hardware forward', async () => {
+      expect(await look('end', { 'nft list flowtables': listing('\t\tflags offload\n'), 'conntrack --version': '' })).toMatchObject({ code: 'FLOWTABLES_HARDWARE', severity: 'error' });
+    });
   });
 });
 

@@ -26,6 +26,7 @@ describe('the smallest configuration', () => {
       control: { socket: '/run/openvpn-ondemand/control.sock' },
       gate: 'auto',
       mark: 0x00c00000,
+      offload: 'refuse',
       onStop: 'flush',
       log: 'info',
       stateFile: '/var/lib/openvpn-ondemand/state.json',

@@ -1,4 +1,5 @@
 import type { Settings } from '../../../config/load.js';
+import { parseFlowtables } from '../../../host/flowtables.js';
 import { error, ok, warning, type Finding } from './finding.js';
 import type { Machine } from './machine.js';
 
@@ -8,7 +9,7 @@ const ipv6 = '/proc/sys/net/ipv6';
 /** Kernel parameters and features that change where packets go. */
 export async function checkNetwork(machine: Machine, settings: Settings | undefined): Promise<Finding[]> {
   const wantsIpv6 = settings?.tunnels.some(({ protect }) => protect.some((prefix) => prefix.includes(':'))) ?? false;
-  const [reversePath, forwarding, disabled, flowtables] = await Promise.all([checkReversePath(machine), checkForwarding(machine, wantsIpv6), wantsIpv6 ? checkIpv6(machine) : [], checkFlowtables(machine)]);
+  const [reversePath, forwarding, disabled, flowtables] = await Promise.all([checkReversePath(machine), checkForwarding(machine, wantsIpv6), wantsIpv6 ? checkIpv6(machine) : [], checkFlowtables(machine, settings?.offload)]);
   return [...reversePath, ...forwarding, ...disabled, ...flowtables];
 }
 
@@ -42,10 +43,16 @@ async function checkIpv6(machine: Machine): Promise<Finding[]> {
 }
 
 /** Packets of an offloaded flow pass no hook that holds, guards or counts (Documentation/networking/nf_flowtable.rst). */
-async function checkFlowtables(machine: Machine): Promise<Finding[]> {
+async function checkFlowtables(machine: Machine, offload: Settings['offload'] = 'refuse'): Promise<Finding[]> {
   const listed = await machine.run('nft', ['list', 'flowtables']);
   if (!listed?.succeeded) return [];
-  const names = [...listed.stdout.matchAll(/^\s*flowtable (\S+) \{/gm)].map(([, name]) => name ?? '');
-  if (names.length === 0) return [ok('FLOWTABLES', 'no flowtable takes packets past the firewall')];
-  return [error('FLOWTABLES', `flows in flowtable ${names.join(', ')} are never seen by the gate: they stay in clear, and don't count as traffic of a tunnel`, 'switch flow offloading off (OpenWrt: uci set firewall.@defaults[0].flow_offloading=0), or keep prefixes in `protect` out of it')];
+  const found = parseFlowtables(listed.stdout);
+  if (found.length === 0) return [ok('FLOWTABLES', 'no flowtable takes packets past the firewall')];
+  const names = found.map(({ table, name }) => `${name} (table ${table})`).join(', ');
+  const hardware = found.some((table) => table.hardware);
+  if (offload === 'refuse') return [error('FLOWTABLES', `what flowtable ${names} forwards is never seen by the gate: the daemon does not start`, `switch flow offloading off (OpenWrt: uci set firewall.@defaults[0].flow_offloading=0), or set \`offload: end\``)];
+  if (hardware) return [error('FLOWTABLES_HARDWARE', `flowtable ${names} lets hardware forward packets, which the kernel can't end at once: the daemon does not start`, 'switch hardware offloading off (`flags offload` in nft; OpenWrt: uci set firewall.@defaults[0].flow_offloading_hw=0)')];
+  const conntrack = await machine.run('conntrack', ['--version']);
+  if (conntrack === undefined) return [error('CONNTRACK_MISSING', '`offload: end` needs conntrack, which was not found', 'install it; in Debian: apt install conntrack')];
+  return [ok('FLOWTABLES', `what flowtable ${names} forwards to protected prefixes ends whenever a gate closes`)];
 }
