@@ -15,6 +15,7 @@ import { createHandlers } from './handlers.js';
 import { systemClock } from './host/clock.js';
 import { Conntrack } from './host/conntrack.js';
 import { listFlowtables } from './host/flowtables.js';
+import { askName } from './host/name-lookup.js';
 import { StateFile } from './host/state-file.js';
 import { Urgency } from './host/urgency.js';
 import { logGate, logStep } from './log-step.js';
@@ -95,7 +96,7 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
   const stateFile = await StateFile.open(settings.stateFile);
   const folder = await privateFolder(settings.control.socket);
   undo.push(() => rm(folder, { recursive: true, force: true }));
-  const tunnels: TunnelSet = new TunnelSet({ marks, folder, log, clock: systemClock, routes: (tunnel) => gate.routes(tunnel), moved: () => tunnels.exempt() }, gate);
+  const tunnels: TunnelSet = new TunnelSet({ marks, folder, log, clock: systemClock, askName: askName(systemClock), routes: (tunnel) => gate.routes(tunnel), moved: () => tunnels.exempt() }, gate);
   undo.push(() => tunnels.unbind());
   await tunnels.prepare(settings.tunnels);
   const handlers: Handlers = {
@@ -154,7 +155,7 @@ async function serveMetrics({ metrics: address }: Settings, tunnels: TunnelSet, 
   if (address === undefined) return;
   // Loaded only if it is wanted: an idle daemon is small.
   const [{ Metrics }, { MetricsServer }] = await Promise.all([import('./metrics/registry.js'), import('./metrics/http.js')]);
-  const metrics = new Metrics(version, () => [...tunnels].map(({ settings, tunnel, queueStats }) => tunnelStatus(settings, tunnel, queueStats)));
+  const metrics = new Metrics(version, () => [...tunnels].map(({ settings, tunnel, queueStats, standing }) => tunnelStatus(settings, tunnel, queueStats, standing)));
   const server = await MetricsServer.listen(address, metrics);
   undo.push(() => server.close());
   tunnels.steps$.subscribe((step) => { metrics.observe(step); });

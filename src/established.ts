@@ -32,8 +32,9 @@ export function withoutEstablished(gate: GatePort, conntrack: ConntrackPort, log
       await gate.install(...args);
       const [installed, gateOf = () => 'hold' as const] = args;
       tunnels = installed;
+      const earlier = new Map(gates);
       gates.clear();
-      for (const { name } of installed) gates.set(name, gateOf(name));
+      for (const { name } of installed) gates.set(name, gateOf(name) ?? earlier.get(name) ?? 'hold');
       await end([...gates].flatMap(([name, now]) => (now === 'bypass' ? [] : [name])));
     },
     set: async (name, now, ...more) => {
@@ -60,7 +61,7 @@ interface Means {
 async function endEstablished(tunnels: readonly GateTunnel[], names: readonly string[], means: Means): Promise<void> {
   if (names.length === 0) return;
   const { log, devices } = means;
-  const parts = protectedParts(tunnels, names, devices);
+  const parts = [...protectedParts(tunnels, names, devices).values()].flat();
   const elsewhere = new Set(addressesElsewhere(tunnels, devices).map(({ address }) => address));
   for (const family of ([4, 6] as const).filter((each) => parts.some(({ net }) => net.family === each))) {
     try {
@@ -80,15 +81,15 @@ async function endIn(family: Family, parts: readonly ProtectedPart[], elsewhere:
   if (connections > 0) log.info({ event: 'established.ended', connections, to: ended.slice(0, 20).map(({ destination }) => destination) }, `${connections} connections to protected prefixes that went another way were forgotten`);
 }
 
-/** What the gate protects for the named tunnels: the servers' addresses and the LANs are not. */
-export function protectedParts(tunnels: readonly GateTunnel[], names: readonly string[], devices: Devices): readonly ProtectedPart[] {
+/** What the gate protects for each of the named tunnels: the servers' addresses and the LANs are not. */
+export function protectedParts(tunnels: readonly GateTunnel[], names: readonly string[], devices: Devices): ReadonlyMap<string, readonly ProtectedPart[]> {
   const lans = addressesElsewhere(tunnels, devices).flatMap(({ cidr }) => (cidr === null ? [] : [parseNet(cidr)]));
   const ownership = new Ownership(tunnels, lans);
   const remotes = tunnels.flatMap((tunnel) => tunnel.remotes.map(parseNet));
-  return tunnels.filter(({ name }) => names.includes(name)).flatMap(({ name, device }) => {
+  return new Map(tunnels.filter(({ name }) => names.includes(name)).map(({ name, device }) => {
     const there = devices.has(device);
-    return partsOf(ownership.entries(name), remotes).map((net) => ({ net, hasDevice: there }));
-  });
+    return [name, partsOf(ownership.entries(name), remotes).map((net) => ({ net, hasDevice: there }))];
+  }));
 }
 
 /** Those of this host that are no tunnel's; what a tunnel keeps is on `lo`. A label stands behind the device's name. */

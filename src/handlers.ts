@@ -11,7 +11,7 @@ import { version } from './version.js';
 
 /** What the daemon does for each request of the command line. */
 export function createHandlers(tunnels: TunnelSet, stateFile: StateFile, gate: Pick<GatePort, 'look'>): Omit<Handlers, 'reload'> {
-  const status = (): Status => ({ version, tunnels: [...tunnels].map((running) => ({ ...tunnelStatus(running.settings, running.tunnel, running.queueStats), ...(running.question ? { asks: questionOf(running.question).text } : {}) })) });
+  const status = (): Status => ({ version, tunnels: [...tunnels].map((running) => ({ ...tunnelStatus(running.settings, running.tunnel, running.queueStats, running.standing), ...(running.question ? { asks: questionOf(running.question).text } : {}) })) });
   return {
     status: () => {
       gate.look();

@@ -1,5 +1,5 @@
 import { DaemonError, messageOf } from './core/errors.js';
-import { offloadedAmong } from './core/established.js';
+import { offloadedAmong, type TrackedConnection } from './core/established.js';
 import type { Gate, GatePort, LogPort, TrafficCounters } from './core/ports.js';
 import type { Net } from './core/prefix.js';
 import { ownDevices, protectedParts, type ConntrackPort } from './established.js';
@@ -15,11 +15,16 @@ export interface OffloadMeans {
 
 /** Refuses to start where packets could pass unseen. Rejects with FLOWTABLE_FOUND. */
 export async function assertNoOffload(offload: OffloadMeans['offload'], flowtables: OffloadMeans['flowtables']): Promise<void> {
-  const found = (await flowtables()).filter(({ hardware }) => offload === 'refuse' || hardware);
-  if (found.length === 0) return;
+  const problem = problemWith(await flowtables(), offload);
+  if (problem !== undefined) throw problem;
+}
+
+function problemWith(flowtables: readonly Flowtable[], offload: OffloadMeans['offload']): DaemonError | undefined {
+  const found = flowtables.filter(({ hardware }) => offload === 'refuse' || hardware);
+  if (found.length === 0) return undefined;
   const names = found.map(({ table, name }) => `${name} (table ${table})`).join(', ');
-  if (offload === 'end') throw new DaemonError('FLOWTABLE_FOUND', `flowtable ${names} lets hardware forward packets, which the kernel can't end at once`, { hint: 'switch hardware offloading off (`flags offload` in nft; OpenWrt: uci set firewall.@defaults[0].flow_offloading_hw=0)' });
-  throw new DaemonError('FLOWTABLE_FOUND', `flowtable ${names} takes packets past the firewall, where no gate and no guard sees them`, { hint: 'switch flow offloading off (OpenWrt: uci set firewall.@defaults[0].flow_offloading=0), or set `offload: end`' });
+  if (offload === 'end') return new DaemonError('FLOWTABLE_FOUND', `flowtable ${names} lets hardware forward packets, which the kernel can't end at once`, { hint: 'switch hardware offloading off (`flags offload` in nft; OpenWrt: uci set firewall.@defaults[0].flow_offloading_hw=0)' });
+  return new DaemonError('FLOWTABLE_FOUND', `flowtable ${names} takes packets past the firewall, where no gate and no guard sees them`, { hint: 'switch flow offloading off (OpenWrt: uci set firewall.@defaults[0].flow_offloading=0), or set `offload: end`' });
 }
 
 /**
@@ -28,15 +33,43 @@ export async function assertNoOffload(offload: OffloadMeans['offload'], flowtabl
  * tunnel: that is told as traffic, which no counter of ours sees.
  */
 export function withoutOffload(gate: GatePort, means: OffloadMeans): GatePort {
-  return means.offload === 'end' ? new Ending(gate, means).port : refusing(gate, means);
+  return new Watching(means.offload === 'end' ? new Ending(gate, means).port : gate, means).port;
 }
 
-function refusing(gate: GatePort, { offload, flowtables }: OffloadMeans): GatePort {
-  const install: GatePort['install'] = async (...args) => {
-    await assertNoOffload(offload, flowtables);
-    await gate.install(...args);
-  };
-  return overriding(gate, { install });
+/** Between two looks that nothing but our own acting is the reason for. */
+const SELDOM_MS = 10_000;
+
+/** The first install refuses what is not allowed; what comes later is told when somebody acts anyway: nothing is polled. */
+class Watching {
+  readonly port: GatePort;
+  readonly #means: OffloadMeans;
+  #installed = false;
+  #lookedAt = 0;
+  #told: string | undefined;
+
+  constructor(gate: GatePort, means: OffloadMeans) {
+    this.#means = means;
+    this.port = overriding(gate, {
+      install: async (...args) => {
+        await (this.#installed ? this.#look() : assertNoOffload(means.offload, means.flowtables));
+        await gate.install(...args);
+        this.#installed = true;
+        this.#lookedAt = performance.now();
+      },
+      look: () => {
+        gate.look();
+        if (this.#installed && performance.now() - this.#lookedAt >= SELDOM_MS) void this.#look();
+      },
+    });
+  }
+
+  async #look(): Promise<void> {
+    this.#lookedAt = performance.now();
+    const { flowtables, offload, log } = this.#means;
+    const problem = problemWith(await flowtables(), offload);
+    if (problem !== undefined && problem.message !== this.#told) log.error({ event: 'offload.found', code: problem.code }, `${problem.message} (${problem.hint ?? ''})`);
+    this.#told = problem?.message;
+  }
 }
 
 class Ending {
@@ -48,6 +81,7 @@ class Ending {
   readonly #gates = new Map<string, Gate>();
   /** Readings of the counters at which a flowtable forwarded something of a tunnel's. */
   readonly #seen = new Map<string, number>();
+  #reading: Promise<ReadonlyMap<string, TrafficCounters>> | undefined;
 
   constructor(gate: GatePort, means: OffloadMeans) {
     this.#gate = gate;
@@ -57,13 +91,15 @@ class Ending {
   }
 
   async #install(...args: Parameters<GatePort['install']>): Promise<void> {
-    const { offload, flowtables } = this.#means;
-    await assertNoOffload(offload, flowtables);
+    // Who can't ask now could not end anything then.
+    await this.#means.conntrack.list(4, { offloaded: true });
     await this.#gate.install(...args);
     const [tunnels, gateOf = () => 'hold' as const] = args;
-    this.#parts = new Map(tunnels.map(({ name }) => [name, protectedParts(tunnels, [name], ownDevices).map(({ net }) => net)]));
+    const parts = protectedParts(tunnels, tunnels.map(({ name }) => name), ownDevices);
+    this.#parts = new Map([...parts].map(([name, own]) => [name, own.map(({ net }) => net)]));
+    const earlier = new Map(this.#gates);
     this.#gates.clear();
-    for (const { name } of tunnels) this.#gates.set(name, gateOf(name));
+    for (const { name } of tunnels) this.#gates.set(name, gateOf(name) ?? earlier.get(name) ?? 'hold');
     await this.#end(tunnels.map(({ name }) => name).filter((name) => this.#gates.get(name) !== 'bypass'));
   }
 
@@ -73,15 +109,20 @@ class Ending {
     const before = this.#gates.get(name);
     this.#gates.set(name, now);
     const passes = (gate: Gate | undefined): boolean => gate === 'open' || gate === 'bypass';
-    if (now !== before && now !== 'bypass' && passes(before)) await this.#end([name]).catch((error: unknown) => {
-      this.#means.log.error({ event: 'offload.not_ended', tunnel: name }, `what flowtables forward to protected prefixes goes on: ${messageOf(error)}`);
-    });
+    if (now !== before && now !== 'bypass' && passes(before)) await this.#end([name]);
   }
 
-  async #counters(): Promise<ReadonlyMap<string, TrafficCounters>> {
+  /** One reading for all that ask meanwhile, as of the gate's own counters. */
+  #counters(): Promise<ReadonlyMap<string, TrafficCounters>> {
+    return (this.#reading ??= this.#read().finally(() => { this.#reading = undefined; }));
+  }
+
+  async #read(): Promise<ReadonlyMap<string, TrafficCounters>> {
     const counted = new Map(await this.#gate.counters());
-    for (const name of [...this.#gates.keys()].filter((each) => this.#gates.get(each) === 'open')) {
-      const seen = (this.#seen.get(name) ?? 0) + ((await this.#offloaded([name])).length > 0 ? 1 : 0);
+    const open = [...this.#gates.keys()].filter((name) => this.#gates.get(name) === 'open');
+    const connections = await this.#connections(open);
+    for (const name of open) {
+      const seen = (this.#seen.get(name) ?? 0) + (offloadedAmong(connections, this.#partsOf([name])).length > 0 ? 1 : 0);
       this.#seen.set(name, seen);
       const { out, in: incoming } = counted.get(name) ?? { out: 0, in: 0 };
       counted.set(name, { out: out + seen, in: incoming });
@@ -91,16 +132,24 @@ class Ending {
 
   async #end(names: readonly string[]): Promise<void> {
     const { conntrack, log } = this.#means;
-    let connections = 0;
-    for (const forget of await this.#offloaded(names)) connections += await conntrack.forget(forget);
-    if (connections > 0) log.info({ event: 'offload.ended', connections, tunnels: names }, `${connections} connections to protected prefixes were taken out of flowtables`);
+    try {
+      let connections = 0;
+      for (const forget of offloadedAmong(await this.#connections(names), this.#partsOf(names))) connections += await conntrack.forget(forget);
+      if (connections > 0) log.info({ event: 'offload.ended', connections, tunnels: names }, `${connections} connections to protected prefixes were taken out of flowtables`);
+    } catch (error) {
+      log.error({ event: 'offload.not_ended', tunnels: names }, `what flowtables forward to protected prefixes goes on: ${messageOf(error)}`);
+    }
   }
 
-  async #offloaded(names: readonly string[]): Promise<ReturnType<typeof offloadedAmong>> {
-    const parts = names.flatMap((name) => this.#parts.get(name) ?? []);
+  #partsOf(names: readonly string[]): readonly Net[] {
+    return names.flatMap((name) => this.#parts.get(name) ?? []);
+  }
+
+  /** What flowtables forward, of the families in which these tunnels protect anything. */
+  async #connections(names: readonly string[]): Promise<readonly TrackedConnection[]> {
+    const parts = this.#partsOf(names);
     const families = ([4, 6] as const).filter((each) => parts.some(({ family }) => family === each));
-    const found = await Promise.all(families.map(async (family) => offloadedAmong(await this.#means.conntrack.list(family, { offloaded: true }), parts.filter((net) => net.family === family))));
-    return found.flat();
+    return (await Promise.all(families.map((family) => this.#means.conntrack.list(family, { offloaded: true })))).flat();
   }
 }
 

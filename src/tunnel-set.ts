@@ -3,10 +3,10 @@ import type { Queues, TunnelSettings } from './config/load.js';
 import type { ReloadReport } from './control/api.js';
 import { DaemonError, messageOf } from './core/errors.js';
 import type { Step } from './core/join.js';
-import type { GatePort } from './core/ports.js';
+import { withNamed } from './core/named.js';
+import type { Gate, GatePort } from './core/ports.js';
 import { gateOf, isActive, type Paused } from './core/state.js';
-import type { LinkMeans } from './link-of.js';
-import { RunningTunnel } from './tunnel.js';
+import { RunningTunnel, type TunnelMeans } from './tunnel.js';
 
 /** All tunnels of a daemon, behind one gate. */
 export class TunnelSet {
@@ -14,15 +14,15 @@ export class TunnelSet {
   readonly #replaced$ = new Subject<void>();
   /** Whether some tunnel is dialing, up or going down: at once, and at each change. */
   readonly active$: Observable<boolean> = defer(() => merge(this.steps$, this.#replaced$).pipe(startWith(undefined), map(() => [...this].some(({ tunnel }) => isActive(tunnel.state))), distinctUntilChanged()));
-  readonly #means: LinkMeans;
+  readonly #means: TunnelMeans;
   readonly #gate: GatePort;
   readonly #tunnels = new Map<string, RunningTunnel>();
   #last: Promise<unknown> = Promise.resolve();
   #ended = false;
   readonly #sink = (step: Step): void => { this.steps$.next(step); };
 
-  constructor(means: LinkMeans, gate: GatePort) {
-    this.#means = means;
+  constructor(means: Omit<TunnelMeans, 'protectAnew'>, gate: GatePort) {
+    this.#means = { ...means, protectAnew: () => this.#protectAnew() };
     this.#gate = gate;
   }
 
@@ -48,11 +48,27 @@ export class TunnelSet {
       await tunnel.bind();
       this.#tunnels.set(tunnel.name, tunnel);
     }
+    await Promise.all([...this].map((tunnel) => tunnel.findNames()));
   }
 
   /** Sets the trap. The gate of a tunnel that runs already is left where its state wants it. */
   install(): Promise<void> {
-    return this.#gate.install([...this].map(({ forGate }) => forGate), (name) => gateOf(this.get(name).tunnel.state));
+    return this.#protect([...this], (name) => gateOf(this.get(name).tunnel.state));
+  }
+
+  /** Names stand for something else: every gate stays where it is. */
+  #protectAnew(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (!this.#ended) await this.#protect([...this], () => undefined);
+    });
+  }
+
+  async #protect(tunnels: readonly RunningTunnel[], gateOf: (tunnel: string) => Gate | undefined): Promise<void> {
+    const found = tunnels.map((tunnel) => ({ tunnel, named: tunnel.named }));
+    const { tunnels: all, clashes } = withNamed(found.map(({ tunnel, named }) => ({ tunnel: tunnel.forGate, named: [...new Set([...named.values()].flat())] })));
+    for (const { prefix, tunnel, owner } of clashes) this.#means.log.warn({ event: 'names.clash', tunnel, prefix, owner }, `${prefix}, which a name in \`protect\` of ${tunnel} stands for, is protected by tunnel ${owner} already`);
+    await this.#gate.install(all, gateOf);
+    for (const { tunnel, named } of found) tunnel.standing = named;
   }
 
   /** Sets the machines going; the trap is set before. */
@@ -83,6 +99,7 @@ export class TunnelSet {
       next.push(tunnel);
       if (tunnel !== present) created.push(tunnel);
     }
+    await Promise.all(next.map((tunnel) => tunnel.findNames()));
     return { next, created, ended: [...this].filter((tunnel) => !next.includes(tunnel)) };
   }
 
@@ -90,7 +107,7 @@ export class TunnelSet {
     const [freed, free] = partition(created, ({ settings: { queue } }) => ended.some((tunnel) => tunnel.settings.queue === queue));
     await bindAll(free);
     try {
-      await this.#gate.install(next.map(({ forGate }) => forGate), (name) => (created.some((tunnel) => tunnel.name === name) ? 'hold' : gateOf(this.get(name).tunnel.state)));
+      await this.#protect(next, (name) => (created.some((tunnel) => tunnel.name === name) ? 'hold' : gateOf(this.get(name).tunnel.state)));
     } catch (error) {
       await Promise.all(free.map((tunnel) => tunnel.unbind()));
       // What the attempt may have changed is put back; should that fail, too, the gate goes on trying and says so.
@@ -109,6 +126,7 @@ export class TunnelSet {
     if (failed) throw failed.reason;
     // What locked an unchanged one may have been mended elsewhere: a password in its file.
     for (const tunnel of this) if (tunnel.tunnel.state.at === 'locked') tunnel.tell({ type: 'command', command: 'resume' });
+    for (const tunnel of this) tunnel.findMissing();
     const names = (tunnels: readonly RunningTunnel[]): readonly string[] => tunnels.map(({ name }) => name);
     return { started: names(created), ended: names(ended), unchanged: names(next.filter((tunnel) => !created.includes(tunnel))) };
   }

@@ -4,34 +4,46 @@ import { DaemonError } from './core/errors.js';
 import type { CommandEvent, TunnelEvent } from './core/events.js';
 import { joinTunnel, type Step } from './core/join.js';
 import type { Policy } from './core/policy.js';
-import type { GatePort, GateTunnel, QueueStats } from './core/ports.js';
+import type { GatePort, GateTunnel, Prefix, QueueStats } from './core/ports.js';
 import { startingTunnel, type State, type Tunnel } from './core/state.js';
+import type { AskName } from './host/name-lookup.js';
+import { Names } from './host/names.js';
 import { processOf } from './host/process-of.js';
 import { linkOf, type LinkMeans, type TunnelLink } from './link-of.js';
 import type { PersonsAnswer } from './management/attended.js';
 import type { CredentialRequest } from './management/requests.js';
 import { HoldQueue, type HoldQueueOptions } from './nfqueue/queue.js';
 
+export interface TunnelMeans extends LinkMeans {
+  readonly askName: AskName;
+  /** Brings what the tunnels protect into the gate again; resolves when it has it. */
+  readonly protectAnew: () => Promise<void>;
+}
+
 /** One tunnel with its adapters. `create`, `bind` (or `inherit`), `run`, and at its end `end`. */
 export class RunningTunnel {
   readonly settings: TunnelSettings;
-  readonly #means: LinkMeans;
+  readonly #means: TunnelMeans;
   readonly #link: TunnelLink;
+  readonly #names: Names;
   readonly #inputs$ = new Subject<TunnelEvent>();
   readonly #steps$ = new Subject<Step>();
   #queue: HoldQueue | undefined;
+  /** What the names of `protect` stand for in the gate. */
+  standing: ReadonlyMap<string, readonly Prefix[]> = new Map();
   #running: Subscription | undefined;
   #tunnel: Tunnel;
 
-  private constructor(settings: TunnelSettings, means: LinkMeans, link: TunnelLink) {
+  private constructor(settings: TunnelSettings, means: TunnelMeans, link: TunnelLink) {
     this.settings = settings;
     this.#means = means;
     this.#link = link;
+    this.#names = new Names({ tunnel: settings.name, names: settings.names, ask: means.askName, changed: means.protectAnew }, means.clock, means.log);
     this.#tunnel = startingTunnel(means.clock.now());
   }
 
   /** Reads what the tunnel needs; nothing is held or started yet. Rejects with a DaemonError. */
-  static async create(settings: TunnelSettings, means: LinkMeans): Promise<RunningTunnel> {
+  static async create(settings: TunnelSettings, means: TunnelMeans): Promise<RunningTunnel> {
     return new RunningTunnel(settings, means, await linkOf(settings, means));
   }
 
@@ -73,9 +85,25 @@ export class RunningTunnel {
     return { ...this.settings, remotes: this.#link.remotes() };
   }
 
+  /** What they were found to stand for, perhaps since. */
+  get named(): ReadonlyMap<string, readonly Prefix[]> {
+    return this.#names.byName;
+  }
+
+  /** Names that nobody could tell of are asked for some more times. */
+  findMissing(): void {
+    this.#names.lookUpMissing();
+  }
+
+  /** Asks for the names, before the gate is installed; a tunnel that is wanted keeps what it protects. */
+  async findNames(): Promise<void> {
+    const { at } = this.#tunnel.state;
+    await this.#names.ask(at === 'dialing' || at === 'up' || at === 'draining');
+  }
+
   /** Sets the machine going; every event and what came of it goes to `sink`. Resolves when the standby is there. */
   async run(gate: GatePort, sink: (step: Step) => void): Promise<void> {
-    const steps$ = joinTunnel({ name: this.name, policy: policyOf(this.settings), queue: this.#bound, link: this.#link.port, gate, clock: this.#means.clock, commands$: this.#inputs$, random: Math.random });
+    const steps$ = joinTunnel({ name: this.name, policy: policyOf(this.settings), queue: this.#bound, link: this.#link.port, gate, names: this.#names, clock: this.#means.clock, commands$: this.#inputs$, random: Math.random });
     this.#running = steps$.subscribe((step) => {
       this.#tunnel = step.after;
       this.#steps$.next(step);
@@ -84,6 +112,7 @@ export class RunningTunnel {
     });
     await this.#link.port.start();
     this.#bound.remind();
+    this.findMissing();
   }
 
   /** False if nothing waited to be told that the link is up. */
@@ -125,6 +154,7 @@ export class RunningTunnel {
   async end(packets: 'answer' | 'hold' = 'answer'): Promise<void> {
     this.#running?.unsubscribe();
     this.#steps$.complete();
+    this.#names.close();
     this.#queue?.[packets]();
     await this.#link.port.close();
   }
@@ -153,7 +183,7 @@ export class RunningTunnel {
   }
 }
 
-function policyOf({ idle, hold, linger, backoff, minUp, wakesPerHour }: TunnelSettings): Policy {
+function policyOf({ names, idle, hold, linger, backoff, minUp, wakesPerHour }: TunnelSettings): Policy {
   return {
     idleMs: typeof idle === 'number' ? idle : typeof idle === 'object' && idle.by === 'daemon' ? idle.after : Infinity,
     holdTimeoutMs: hold.timeout,
@@ -162,5 +192,6 @@ function policyOf({ idle, hold, linger, backoff, minUp, wakesPerHour }: TunnelSe
     backoffMaxMs: backoff.max,
     minUpMs: minUp,
     wakesPerHour: wakesPerHour ?? Infinity,
+    hasNames: names.length > 0,
   };
 }

@@ -26,6 +26,8 @@ export type TunnelSettings = Omit<TunnelConfiguration, 'openvpn' | 'command' | '
   readonly link: LinkSettings;
   /** Those of the files that the configuration names are among them. */
   readonly protect: readonly Prefix[];
+  /** The host names in `protect`. */
+  readonly names: readonly string[];
   readonly exclude: readonly Prefix[];
   readonly wakeFrom?: readonly string[];
 };
@@ -118,9 +120,9 @@ function settle(name: string, { openvpn, command, wakeFrom, ...tunnel }: TunnelC
   const protect = readPrefixList(tunnel.protect, folder);
   const exclude = readPrefixList(tunnel.exclude, folder);
   const mistakes = Object.entries({ protect, exclude }).flatMap(([key, { problems }]) => problems.map(({ index: element, ...problem }): Mistake => ({ path: ['tunnels', name, key, element], ...problem })));
-  const outside = tunnel.ignore.flatMap(({ to }, element): Mistake[] => (to === undefined || mistakes.length > 0 || overlaps(to, protect.prefixes) ? [] : [{ path: ['tunnels', name, 'ignore', element, 'to'], message: `${to} is not among what \`protect\` names: there is nothing to ignore` }]));
-  const empty: Mistake[] = mistakes.length + protect.prefixes.length === 0 ? [{ path: ['tunnels', name, 'protect'], message: 'names no prefix: nothing would be protected' }] : [];
-  const settings = { ...tunnel, ...credentials, ...(wakeFrom === undefined ? {} : { wakeFrom }), protect: protect.prefixes, exclude: exclude.prefixes, name, device: tunnel.device ?? `ovpn-${name}`, queue, link: linkOf(openvpn, command, folder) };
+  const outside = tunnel.ignore.flatMap(({ to }, element): Mistake[] => (to === undefined || mistakes.length + protect.names.length > 0 || overlaps(to, protect.prefixes) ? [] : [{ path: ['tunnels', name, 'ignore', element, 'to'], message: `${to} is not among what \`protect\` names: there is nothing to ignore` }]));
+  const empty: Mistake[] = mistakes.length + protect.prefixes.length + protect.names.length === 0 ? [{ path: ['tunnels', name, 'protect'], message: 'names no prefix: nothing would be protected' }] : [];
+  const settings = { ...tunnel, ...credentials, ...(wakeFrom === undefined ? {} : { wakeFrom }), protect: protect.prefixes, names: protect.names, exclude: exclude.prefixes, name, device: tunnel.device ?? `ovpn-${name}`, queue, link: linkOf(openvpn, command, folder) };
   return { settings, mistakes: [...mistakes, ...outside, ...empty] };
 }
 

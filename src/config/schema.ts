@@ -28,6 +28,17 @@ const prefix = z
 
 const prefixFile = z.strictObject({ file: z.string().min(1) }).describe('A file of prefixes, one a line; # begins a comment');
 
+/** RFC 1123, section 2.1; the last label is not a number alone, so that no mistyped address passes for a name (WHATWG URL, 3.5). */
+const hostName = /^(?=.{1,253}$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*(?=[A-Za-z0-9-]*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?$/;
+
+const name = z
+  .string()
+  .regex(hostName, 'is not a host name')
+  .transform((text) => ({ name: text.toLowerCase().replace(/\.$/, '') }))
+  .meta({ description: 'A host name: what it stands for is protected' });
+
+const protectedElement = z.union([prefix, name, prefixFile], { error: 'is not a prefix (like 10.99.0.0/16 or fd00:99::/48), a host name or {file}' });
+
 const excluded = z.union([prefix, prefixFile], { error: 'is not a prefix (like 10.99.0.0/16 or fd00:99::/48) or {file}' });
 
 const device = z
@@ -133,7 +144,7 @@ const tunnel = z.strictObject({
   openvpn: z.union([started, managed], { error: 'needs `config` (we start it) or `management` (somebody else does)' }).optional(),
   credentials: credentials.optional().describe('What OpenVPN asks for'),
   command: command.optional(),
-  protect: z.array(z.union([prefix, prefixFile], { error: 'is not a prefix (like 10.99.0.0/16 or fd00:99::/48) or {file}' })).min(1, 'names no prefix: nothing would be protected').describe('The prefixes that may be reached through this tunnel only'),
+  protect: z.array(protectedElement).min(1, 'names no prefix: nothing would be protected').describe('The prefixes and hosts that may be reached through this tunnel only'),
   exclude: z.array(excluded).default([]).describe('Prefixes inside `protect` that are not protected'),
   established: z.enum(['kill', 'keep']).default('kill').describe('Connections to `protect` that went another way before the start: kill forgets them in conntrack, so that they go through the tunnel without the NAT of the other way'),
   ignore: z.array(ignored).default([]).describe('Packets that never wake nor keep up, and are dropped in silence while the tunnel is not up: udp/123, icmp, {protocol, port, to}'),

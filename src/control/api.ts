@@ -16,7 +16,10 @@ export interface TunnelStatus {
   /** When this state began. */
   readonly since: string;
   readonly device: string;
+  /** Prefixes, and host names. */
   readonly protect: readonly string[];
+  /** What the host names stand for, and so is protected. */
+  readonly names?: Readonly<Record<string, readonly string[]>>;
   readonly held: { readonly packets: number; readonly oldestMs: number };
   readonly counters: Counters;
   /** What a person is asked: see `answer`. */

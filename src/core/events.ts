@@ -29,6 +29,13 @@ export type LinkEvent =
   /** Nothing is left of the link but its standby; without a failure it ended as it should. */
   | { readonly type: 'link-down'; readonly reason: string; readonly failure?: LinkFailure };
 
+/** What the names of a tunnel tell: they were asked for, and what they stand for is protected. */
+export interface NamesEvent {
+  readonly type: 'names-found';
+  /** While the tunnel is up they are to be asked for again: a record's time to live. */
+  readonly againAfterMs?: number;
+}
+
 /** What the gate tells of itself, to all tunnels at once. */
 export type GateEvent =
   /** Somebody else took away what was installed (a firewall reloaded, flushed): it is being brought back. */
@@ -67,6 +74,7 @@ export type EffectEvent =
 export type TunnelEvent =
   | QueueEvent
   | LinkEvent
+  | NamesEvent
   | CommandEvent
   | EffectEvent
   | Exclude<GateEvent, { readonly type: 'gate-repaired' }>
@@ -104,6 +112,10 @@ export type Effect =
   | { readonly do: 'expect-gate'; readonly gate: Gate }
   | { readonly do: 'catch-first'; readonly on: boolean }
   | { readonly do: 'keep-addresses'; readonly addresses: Addresses }
+  /** The addresses of names get their routes into the tunnel device. */
+  | { readonly do: 'route-named' }
+  /** The names of `protect` are asked for again; `keep`: what they stood for stays protected. */
+  | { readonly do: 'look-up'; readonly keep: boolean }
   | { readonly do: 'read-counters' }
   /** What the kernel threw away of what is held is found out. */
   | { readonly do: 'recount' }

@@ -2,7 +2,7 @@ import { catchError, concatMap, connect, defer, distinctUntilChanged, EMPTY, fil
 import type { Effect, EffectEvent, GateEvent, TunnelEvent } from './events.js';
 import { messageOf } from './errors.js';
 import type { Policy } from './policy.js';
-import type { ClockPort, GatePort, LinkPort, QueuePort } from './ports.js';
+import type { ClockPort, GatePort, LinkPort, NamesPort, QueuePort } from './ports.js';
 import { startingTunnel, type Tunnel } from './state.js';
 import { deadlineOf, transition } from './transition.js';
 
@@ -13,6 +13,8 @@ export interface TunnelParts {
   readonly queue: QueuePort;
   readonly link: LinkPort;
   readonly gate: GatePort;
+  /** Absent: only prefixes are protected. */
+  readonly names?: NamesPort;
   readonly clock: ClockPort;
   /** Commands, and what happens to the machine. */
   readonly commands$: Observable<TunnelEvent>;
@@ -40,7 +42,7 @@ export function joinTunnel(parts: TunnelParts): Observable<Step> {
     const feedback$ = new Subject<TunnelEvent>();
     const first = startingTunnel(parts.clock.now());
     const start: Step = { tunnel: parts.name, now: first.state.since, event: { type: 'clock' }, before: first, after: first, effects: [] };
-    const events$ = merge(parts.queue.events$, parts.link.events$, parts.gate.events$.pipe(map((event) => ofTunnel(event, parts.name))), parts.commands$, feedback$);
+    const events$ = merge(parts.queue.events$, parts.link.events$, parts.names?.events$ ?? EMPTY, parts.gate.events$.pipe(map((event) => ofTunnel(event, parts.name))), parts.commands$, feedback$);
     return events$.pipe(
       // Before scan: an event that an effect causes at once waits until everybody has seen this one.
       observeOn(queueScheduler),
@@ -81,7 +83,7 @@ function carryOut(effects: readonly Effect[], parts: TunnelParts): Observable<Ef
   );
 }
 
-function perform(effect: Effect, { name, queue, link, gate }: TunnelParts): Observable<EffectEvent> {
+function perform(effect: Effect, { name, queue, link, gate, names }: TunnelParts): Observable<EffectEvent> {
   switch (effect.do) {
     case 'dial':
       return at(() => { link.dial(); });
@@ -107,6 +109,10 @@ function perform(effect: Effect, { name, queue, link, gate }: TunnelParts): Obse
       return from(gate.catchFirst(name, effect.on)).pipe(ignoreElements());
     case 'keep-addresses':
       return from(gate.keepAddresses(name, effect.addresses)).pipe(ignoreElements());
+    case 'route-named':
+      return from(gate.routeNamed(name)).pipe(ignoreElements());
+    case 'look-up':
+      return at(() => { names?.lookUp(effect.keep); });
     case 'read-counters':
       return from(gate.counters()).pipe(map((all): EffectEvent => ({ type: 'traffic', packets: (all.get(name)?.in ?? 0) + (all.get(name)?.out ?? 0) })));
     case 'recount':

@@ -26,6 +26,7 @@ export const HOLD: readonly Effect[] = [{ do: 'hold' }, { do: 'gate', gate: 'hol
 const HOLD_ON_LIVING_LINK: readonly Effect[] = [...HOLD, { do: 'catch-first', on: true }];
 
 const RELEASE: readonly Effect[] = [{ do: 'catch-first', on: false }, { do: 'release' }];
+const RELEASE_NAMED: readonly Effect[] = [{ do: 'route-named' }, ...RELEASE];
 /** So that the opening takes no longer than a write: while a process starts, packets would wait and be overtaken. */
 const EXPECT_OPEN: Effect = { do: 'expect-gate', gate: 'open' };
 const CLOSE: readonly Effect[] = [...HOLD_ON_LIVING_LINK, { do: 'release-local' }, { do: 'report', what: 'closed' }];
@@ -81,7 +82,7 @@ export function adopt(tunnel: Tunnel, connection: Connection, context: Context):
 
 export function connected(tunnel: Tunnel, state: Dialing, connection: Connection, context: Context): Transition {
   const next = withLastWake(tunnel, (wake) => (wake.dialMs === undefined ? { ...wake, dialMs: context.now - wake.at } : wake));
-  return { tunnel: { ...next, state: { ...state, phase: 'releasing', connection: connectionOf(connection) } }, effects: RELEASE };
+  return { tunnel: { ...next, state: { ...state, phase: 'releasing', connection: connectionOf(connection) } }, effects: context.policy.hasNames === true ? RELEASE_NAMED : RELEASE };
 }
 
 export function released(tunnel: Tunnel, state: Dialing, packets: number, context: Context): Transition {
@@ -94,11 +95,30 @@ export function opened(tunnel: Tunnel, connection: Connection, context: Context)
   return stay({ ...tunnel, state });
 }
 
-/** The time has come to look at the counters, and, soon after the opening, to do what would have been in its way. */
-export function check(tunnel: Tunnel, state: Up, { policy }: Context): Transition {
+/** The time has come to look at the counters or ask for the names, and, soon after the opening, to do what would have been in its way. */
+export function check(tunnel: Tunnel, state: Up, { now, policy }: Context): Transition {
+  const { lookUpAt = Infinity, ...rest } = state;
+  const looks = policy.hasNames === true && (!state.settled || now >= lookUpAt);
+  const lookUp: Effect[] = looks ? [{ do: 'look-up', keep: true }] : [];
   const keep: Effect[] = state.settled ? [] : [{ do: 'keep-addresses', addresses: state.connection.addresses }, { do: 'expect-gate', gate: 'hold' }];
   const read: Effect[] = Number.isFinite(policy.idleMs) ? [{ do: 'read-counters' }] : [];
-  return { tunnel: { ...tunnel, state: { ...state, settled: true, idle: { ...state.idle, nextCheckAt: Infinity } } }, effects: [...keep, ...read] };
+  return { tunnel: { ...tunnel, state: { ...(looks ? rest : state), settled: true, idle: { ...state.idle, nextCheckAt: Infinity } } }, effects: [...keep, ...read, ...lookUp] };
+}
+
+/** When a state that is up wants to be told the time. */
+export function nextOf({ idle: { nextCheckAt }, lookUpAt = Infinity }: Up): number | undefined {
+  const next = Math.min(nextCheckAt, lookUpAt);
+  return Number.isFinite(next) ? next : undefined;
+}
+
+export function withLookUp(state: Up, againAfterMs: number | undefined, { now }: Context): Up {
+  return againAfterMs === undefined ? state : { ...state, lookUpAt: now + againAfterMs };
+}
+
+/** Another network may have other answers, or at last some; while the tunnel is wanted, what was held for the old ones stays protected. */
+export function lookingUp({ state: { at } }: Tunnel, moved: Transition, { policy }: Context): Transition {
+  if (policy.hasNames !== true) return moved;
+  return { tunnel: moved.tunnel, effects: [...moved.effects, { do: 'look-up', keep: at === 'dialing' || at === 'up' || at === 'draining' }] };
 }
 
 /** The link starts over by itself: packets are held until it is up again. */

@@ -12,6 +12,8 @@ export interface Policy {
   readonly minUpMs: number;
   /** More wakes by packets than this in an hour are refused; Infinity: no bound. */
   readonly wakesPerHour: number;
+  /** It protects names, which are to be asked for. Default false. */
+  readonly hasNames?: boolean;
 }
 
 const HOUR_MS = 3_600_000;

@@ -1,5 +1,5 @@
 import type { Observable } from 'rxjs';
-import type { GateEvent, LinkEvent, QueueEvent } from './events.js';
+import type { GateEvent, LinkEvent, NamesEvent, QueueEvent } from './events.js';
 import type { Addresses, Gate } from './words.js';
 
 export type { Addresses, Gate };
@@ -39,6 +39,8 @@ export interface GateTunnel {
   /** NFQUEUE number. */
   readonly queue: number;
   readonly protect: readonly Prefix[];
+  /** Those of `protect` that names stand for: no link routes them, the gate does. */
+  readonly named?: readonly Prefix[];
   /** Prefixes inside `protect` that are not protected (the LAN's own prefixes are added by the gate). */
   readonly exclude: readonly Prefix[];
   /** Addresses of the OpenVPN servers: this host may reach them outside of the tunnel. */
@@ -79,9 +81,9 @@ export type CarryOut = (change: RuleChange) => void;
 export interface GatePort {
   /**
    * Installs guard, NAT and reject rules, sets and catch routes of all tunnels, every gate at `hold` first and then where
-   * `gateOf` says. What an earlier run, or an earlier install, left behind is taken over without an open moment.
+   * `gateOf` says; where it says nothing, a gate of an earlier install stays where it is. What an earlier run, or an earlier install, left behind is taken over without an open moment.
    */
-  install(tunnels: readonly GateTunnel[], gateOf?: (tunnel: string) => Gate): Promise<void>;
+  install(tunnels: readonly GateTunnel[], gateOf?: (tunnel: string) => Gate | undefined): Promise<void>;
   /**
    * One atomic change of one tunnel's gate; the same gate again is allowed and does nothing. A backend that needs but one
    * message for it has it sent by `carryOut`, if there is one: whoever reads the queue knows a good moment.
@@ -97,11 +99,13 @@ export interface GatePort {
    * stand: what is held from then on survives the end of the tunnel device.
    */
   catchFirst(tunnel: string, on: boolean): Promise<void>;
+  /** The tunnel's device is there: what is `named`, also by a later install, gets its routes into it. */
+  routeNamed(tunnel: string): Promise<void>;
   /** The tunnel's last own addresses: kept on `lo`, and the source that the catch routes give to local programs. */
   keepAddresses(tunnel: string, addresses: Addresses): Promise<void>;
   /**
    * What the link must route into the tunnel device: the parts of `protect` that the catch routes have, since packets take
-   * the longest route. Throws TUNNEL_UNKNOWN.
+   * the longest route, but for what is `named`. Throws TUNNEL_UNKNOWN.
    */
   routes(tunnel: string): readonly Prefix[];
   /** Counters per tunnel name. Reading is a process of its own: only while a tunnel is up. */
@@ -159,6 +163,13 @@ export interface LinkPort {
   stop(): void;
   /** Ends everything and resolves when it is gone. */
   close(): Promise<void>;
+}
+
+/** The names in a tunnel's `protect`. */
+export interface NamesPort {
+  readonly events$: Observable<NamesEvent>;
+  /** Asks for all of them and sees that what they stand for is protected; returns at once. `keep`: also what they stood for. */
+  lookUp(keep: boolean): void;
 }
 
 /** Time, so that tests can own it. */

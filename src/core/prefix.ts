@@ -117,6 +117,9 @@ export function halves(net: Net): readonly Net[] {
   return [{ ...net, length }, { family: net.family, bits: upper, length }];
 }
 
+/** No host's addresses: multicast, link-local, loopback, broadcast. */
+export const specials: readonly Net[] = ['224.0.0.0/4', '255.255.255.255/32', '169.254.0.0/16', '127.0.0.0/8', 'ff00::/8', 'fe80::/10', '::1/128'].map(parseNet);
+
 /** The fewest networks that together are `net` without `holes`, each of which is inside it. */
 export function subtract(net: Net, holes: readonly Net[]): readonly Net[] {
   if (holes.length === 0) return [net];

@@ -33,6 +33,8 @@ export interface Up {
   /** The opening is over, and so what can wait was done. */
   readonly settled: boolean;
   readonly idle: IdleWatch;
+  /** When the names are asked for again; absent: not before something happens. */
+  readonly lookUpAt?: number;
 }
 
 export interface Draining {

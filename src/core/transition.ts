@@ -8,11 +8,16 @@ export type { Context, Transition };
 
 /** The one place that decides. Pure: the same state, event and context always give the same answer. */
 export function transition(tunnel: Tunnel, event: TunnelEvent, context: Context): Transition {
-  const { state } = tunnel;
   if (event.type === 'command' && event.command === 'pause') return move.pause(tunnel, event, context);
   if (event.type === 'waker-found') return stay(withWaker(tunnel, event.process));
   if (event.type === 'gate-broken' || event.type === 'gate-unrepaired') return stay(withBrokenGate(tunnel, event, context));
   if (event.type === 'gate-repaired') return { tunnel: withRepair(tunnel, event, context), effects: [{ do: 'recount' }] };
+  const moved = fromState(tunnel, event, context);
+  return event.type === 'network' ? move.lookingUp(tunnel, moved, context) : moved;
+}
+
+function fromState(tunnel: Tunnel, event: TunnelEvent, context: Context): Transition {
+  const { state } = tunnel;
   switch (state.at) {
     case 'idle':
       return fromIdle(tunnel, state, event, context);
@@ -39,7 +44,7 @@ export function deadlineOf(state: State, policy: Policy): number | undefined {
     case 'dialing':
       return state.phase === 'connecting' ? state.since + policy.holdTimeoutMs : undefined;
     case 'up':
-      return Number.isFinite(state.idle.nextCheckAt) ? state.idle.nextCheckAt : undefined;
+      return move.nextOf(state);
     case 'draining':
       if (state.phase === 'lingering') return state.until;
       // What is held waits for the old link's end no longer than for a dial.
@@ -108,6 +113,8 @@ function fromUp(tunnel: Tunnel, state: Up, event: TunnelEvent, context: Context)
   switch (event.type) {
     case 'clock':
       return move.check(tunnel, state, context);
+    case 'names-found':
+      return stay({ ...tunnel, state: move.withLookUp(state, event.againAfterMs, context) });
     case 'traffic':
       return move.watch(tunnel, state, event.packets, context);
     case 'effect-failed': // the counters could not be read: look again

@@ -3,8 +3,8 @@ import type { Addresses, Gate, GatePort, GateTunnel, Marks, Protocol, TrafficCou
 import { DaemonError } from '../core/errors.js';
 import type { GateEvent } from '../core/events.js';
 import { planOf, type Plan } from './plan.js';
-import type { PlannedTunnel } from './planned-tunnel.js';
-import { contains, formatNet, parseNet, type Net } from '../core/prefix.js';
+import { linkRoutes, type PlannedTunnel } from './planned-tunnel.js';
+import { contains, parseNet, type Net } from '../core/prefix.js';
 
 /** Where a packet of the LAN, or of this host, goes. */
 export type FakeFate = 'held' | 'refused' | 'nowhere' | 'tunnel' | 'underlay';
@@ -111,11 +111,16 @@ export class FakeGate implements GatePort {
     }
   }
 
-  install(tunnels: readonly GateTunnel[], gateOf: (tunnel: string) => Gate = () => 'hold'): Promise<void> {
+  install(tunnels: readonly GateTunnel[], gateOf: (tunnel: string) => Gate | undefined = () => 'hold'): Promise<void> {
     return this.#change(`install ${tunnels.map(({ name }) => name).join(' ')}`.trim(), () => {
       const plan = planOf(tunnels, { marks: this.#options.marks, lans: (this.#options.lans ?? []).map(parseNet), closingTable: 1 });
       const before = this.#states;
-      this.#states = new Map(plan.tunnels.map((planned) => [planned.tunnel.name, { planned, gate: gateOf(planned.tunnel.name), catchFirst: gateOf(planned.tunnel.name) !== 'bypass' && before.get(planned.tunnel.name)?.catchFirst === true, addresses: before.get(planned.tunnel.name)?.addresses ?? {} }]));
+      this.#states = new Map(plan.tunnels.map((planned) => {
+        const { name } = planned.tunnel;
+        const earlier = before.get(name);
+        const gate = gateOf(name) ?? earlier?.gate ?? 'hold';
+        return [name, { planned, gate, catchFirst: gate !== 'bypass' && earlier?.catchFirst === true, addresses: earlier?.addresses ?? {} }];
+      }));
       this.#traffic = new Map();
       this.#plan = plan;
     });
@@ -140,6 +145,10 @@ export class FakeGate implements GatePort {
     });
   }
 
+  routeNamed(tunnel: string): Promise<void> {
+    return this.#change(`${tunnel}: route named`, () => { this.#of(tunnel); });
+  }
+
   keepAddresses(tunnel: string, addresses: Addresses): Promise<void> {
     return this.#change(`${tunnel}: keep ${[addresses.ipv4, addresses.ipv6].filter(Boolean).join(' ')}`, () => {
       for (const address of [addresses.ipv4, addresses.ipv6]) if (address !== undefined) parseNet(address);
@@ -149,7 +158,7 @@ export class FakeGate implements GatePort {
   }
 
   routes(tunnel: string): readonly string[] {
-    return this.#of(tunnel).planned.routes.map(formatNet);
+    return linkRoutes(this.#of(tunnel).planned);
   }
 
   counters(): Promise<ReadonlyMap<string, TrafficCounters>> {

@@ -83,7 +83,7 @@ function elements(net: Net): readonly string[] {
 export function setsStand(plan: Plan, listed: string, options: SetOptions = { gateSets: true }): boolean {
   const sizes = new Map([...listed.matchAll(/^Name: (\S+)$[^]*?^Number of entries: (\d+)$/gm)].map(([, name = '', size]) => [name, Number(size)]));
   const filled = netSets(plan).every(({ name, lines }) => lines.length === 0 || (sizes.get(name) ?? 0) > 0);
-  const anyGate = !options.gateSets || plan.tunnels.every(({ id }) => gates.some((gate) => (sizes.get(gateSet(id, gate)) ?? 0) > 0));
+  const anyGate = !options.gateSets || plan.tunnels.every(({ id, families }) => families.length === 0 || gates.some((gate) => (sizes.get(gateSet(id, gate)) ?? 0) > 0));
   return filled && setsOf(plan, options).every((name) => sizes.has(name)) && anyGate;
 }
 

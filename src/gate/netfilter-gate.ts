@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Addresses, CarryOut, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
-import { formatNet } from '../core/prefix.js';
-import type { Firewall, PreparedSwitch } from './firewall.js';
+import { hasDefault, hasRules, type Current } from './current.js';
+import type { Firewall } from './firewall.js';
 import { planOf, type Plan } from './plan.js';
-import type { PlannedTunnel } from './planned-tunnel.js';
+import { linkRoutes } from './planned-tunnel.js';
 import { keptOf, type Routing } from './routing.js';
 import { SelfRepair } from './self-repair.js';
 import type { StartWatch } from './watch.js';
@@ -26,17 +26,6 @@ export interface GateParts {
   readonly closingTable: number;
   readonly guardForward: boolean;
   readonly warn: (event: string, message: string) => void;
-}
-
-interface Current {
-  readonly planned: PlannedTunnel;
-  /** Undefined after a change that failed: then the kernel is asked. */
-  gate: Gate | undefined;
-  /** Where it was set last. */
-  wanted: Gate;
-  expected?: { readonly from: Gate; readonly to: Gate; readonly change: PreparedSwitch } | undefined;
-  catchFirst: boolean;
-  addresses: Addresses;
 }
 
 /** The gate: a firewall and the routes that go with it, one change after the other. */
@@ -65,7 +54,7 @@ export class NetfilterGate implements GatePort {
     this.events$ = this.#repair.events$;
   }
 
-  install(tunnels: readonly GateTunnel[], gateOf: (tunnel: string) => Gate = () => 'hold'): Promise<void> {
+  install(tunnels: readonly GateTunnel[], gateOf: (tunnel: string) => Gate | undefined = () => 'hold'): Promise<void> {
     return this.#inTurn(() => this.#install(tunnels, gateOf));
   }
 
@@ -89,7 +78,7 @@ export class NetfilterGate implements GatePort {
     void this.#inTurn(async () => {
       const current = this.#current.get(tunnel);
       const firewall = await this.#firewall();
-      if (current?.gate === undefined || current.gate === gate || current.expected?.to === gate) return;
+      if (current?.gate === undefined || !hasRules(current) || current.gate === gate || current.expected?.to === gate) return;
       current.expected?.change.cancel();
       const change = firewall.prepareSwitch?.(current.planned.id, current.gate, gate);
       current.expected = change && { from: current.gate, to: gate, change };
@@ -100,6 +89,14 @@ export class NetfilterGate implements GatePort {
     // A release waits for this, and the turn may be another tunnel's for as long as its programs take.
     if (this.#of(tunnel).catchFirst === on) return;
     await this.#inTurn(() => this.#catchFirst(this.#of(tunnel), on));
+  }
+
+  routeNamed(tunnel: string): Promise<void> {
+    return this.#inTurn(async () => {
+      const current = this.#of(tunnel);
+      await this.#parts.routing.named(current.planned);
+      current.namedRouted = true;
+    });
   }
 
   keepAddresses(tunnel: string, addresses: Addresses): Promise<void> {
@@ -124,7 +121,7 @@ export class NetfilterGate implements GatePort {
   }
 
   routes(tunnel: string): readonly string[] {
-    return this.#of(tunnel).planned.routes.map(formatNet);
+    return linkRoutes(this.#of(tunnel).planned);
   }
 
   counters(): Promise<ReadonlyMap<string, TrafficCounters>> {
@@ -153,7 +150,7 @@ export class NetfilterGate implements GatePort {
     });
   }
 
-  async #install(tunnels: readonly GateTunnel[], gateOf: (tunnel: string) => Gate): Promise<void> {
+  async #install(tunnels: readonly GateTunnel[], gateOf: (tunnel: string) => Gate | undefined): Promise<void> {
     const { routing, marks, closingTable, guardForward } = this.#parts;
     const [lans, found] = await Promise.all([routing.lans(new Set(tunnels.map(({ device }) => device))), routing.found()]);
     const plan = planOf(tunnels, { marks, lans, closingTable, guardForward });
@@ -178,14 +175,17 @@ export class NetfilterGate implements GatePort {
   }
 
   /** The gates of a plan that was just installed: from `hold` to where they shall be. */
-  async #take(plan: Plan, kept: ReadonlyMap<string, Addresses>, gateOf: (tunnel: string) => Gate): Promise<void> {
+  async #take(plan: Plan, kept: ReadonlyMap<string, Addresses>, gateOf: (tunnel: string) => Gate | undefined): Promise<void> {
     const firewall = await this.#firewall();
-    const next = new Map(plan.tunnels.map((planned): [string, Current] => [planned.tunnel.name, { planned, gate: 'hold', wanted: 'hold', catchFirst: false, addresses: kept.get(planned.tunnel.name) ?? {} }]));
+    const next = new Map(plan.tunnels.map((planned): [string, Current] => [planned.tunnel.name, { planned, gate: 'hold', wanted: 'hold', catchFirst: false, namedRouted: false, addresses: kept.get(planned.tunnel.name) ?? {} }]));
     for (const { expected } of this.#current.values()) expected?.change.cancel();
     for (const [name, current] of next) {
       if (keptOf(current.addresses).length > 0) await firewall.keepAddresses(current.planned, keptOf(current.addresses));
-      await this.#switch(firewall, current, 'hold', gateOf(name));
-      if (this.#current.get(name)?.catchFirst === true) await this.#catchFirst(current, true);
+      const before = this.#current.get(name);
+      current.namedRouted = before?.namedRouted === true;
+      if (current.namedRouted) await this.#parts.routing.named(current.planned);
+      await this.#switch(firewall, current, 'hold', gateOf(name) ?? before?.wanted ?? 'hold');
+      if (before?.catchFirst === true) await this.#catchFirst(current, true);
     }
     this.#current = next;
   }
@@ -223,7 +223,7 @@ export class NetfilterGate implements GatePort {
 
   async #set(current: Current, gate: Gate, carryOut: CarryOut | undefined): Promise<void> {
     const firewall = await this.#firewall();
-    const from = current.gate ?? (await firewall.readGate(current.planned.id));
+    const from = current.gate ?? (hasRules(current) ? await firewall.readGate(current.planned.id) : current.wanted);
     if (from === undefined) throw new DaemonError('FIREWALL_FAILED', `the gate of ${current.planned.tunnel.name} is in no known state`, { hint: 'has something else changed our sets? a restart installs them anew' });
     await this.#switch(firewall, current, from, gate, carryOut);
   }
@@ -254,6 +254,7 @@ export class NetfilterGate implements GatePort {
   async #change(firewall: Firewall, current: Current, from: Gate, to: Gate, carryOut: CarryOut | undefined): Promise<void> {
     const { expected, planned } = current;
     current.expected = undefined;
+    if (!hasRules(current)) return;
     if (expected?.from === from && expected.to === to) {
       try {
         await expected.change.apply();
@@ -283,6 +284,7 @@ export class NetfilterGate implements GatePort {
   async #openRoutes(current: Current): Promise<void> {
     const { routing } = this.#parts;
     await this.#catchFirst(current, false);
+    current.namedRouted = false;
     await routing.catching(current.planned, current.addresses, false);
   }
 
@@ -302,9 +304,4 @@ export class NetfilterGate implements GatePort {
     this.#last = result.catch(() => undefined);
     return result;
   }
-}
-
-/** A catch route that is a default route has the worse metric: without the firewall packets go by the better one. */
-function hasDefault({ planned }: Current): boolean {
-  return planned.routes.some(({ length }) => length === 0);
 }

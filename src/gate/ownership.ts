@@ -1,6 +1,6 @@
 import type { GateTunnel } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
-import { byNesting, formatNet, parseNet, subtract, walkNested, type Net } from '../core/prefix.js';
+import { byNesting, formatNet, parseNet, specials, subtract, walkNested, type Net } from '../core/prefix.js';
 
 /**
  * Whose an address is: the most specific statement about it decides. A tunnel that protects it, a tunnel that
@@ -10,9 +10,6 @@ interface Statement {
   readonly net: Net;
   readonly says: { readonly protectedBy: string } | { readonly excludedBy: string } | { readonly exempt: 'lan' | 'special' };
 }
-
-/** Never anybody's, unless a tunnel protects a part of it by name: multicast, link-local, loopback, broadcast. */
-const specials = ['224.0.0.0/4', '255.255.255.255/32', '169.254.0.0/16', '127.0.0.0/8', 'ff00::/8', 'fe80::/10', '::1/128'].map(parseNet);
 
 /** One line of a set: what is inside matches, or (`match: false`) does not, unless a longer line says otherwise. */
 export interface Entry {

@@ -1,6 +1,6 @@
-import type { GateTunnel } from '../core/ports.js';
+import type { GateTunnel, Prefix } from '../core/ports.js';
 import type { Entry } from './ownership.js';
-import type { Family, Net } from '../core/prefix.js';
+import { formatNet, type Family, type Net } from '../core/prefix.js';
 
 /** A tunnel as the renderers see it. */
 export interface PlannedTunnel {
@@ -14,4 +14,10 @@ export interface PlannedTunnel {
   readonly routes: readonly Net[];
   /** The routing table that `catchFirst` puts before the main one. */
   readonly closingTable: number;
+}
+
+/** What is left to the link to be routed: what names stand for changes while it is up. */
+export function linkRoutes({ routes, tunnel: { named = [] } }: PlannedTunnel): readonly Prefix[] {
+  const ours = new Set(named);
+  return routes.map(formatNet).filter((prefix) => !ours.has(prefix));
 }

@@ -3,7 +3,7 @@ import { addressLabel, loopNexthop, routeProtocol } from './names.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import { contains, formatAddress, formatNet, parseNet, type Family, type Net } from '../core/prefix.js';
 
-/** One route of ours: `protect` prefixes to `lo`, or, in a closing table, `throw` for what is exempt. */
+/** One route of ours: `protect` prefixes to `lo`, addresses of names into the tunnel device, or, in a closing table, `throw` for what is exempt. */
 export interface Route {
   readonly family: Family;
   readonly type: 'unicast' | 'throw';
@@ -12,6 +12,8 @@ export interface Route {
   /** Undefined: the main table. */
   readonly table: number | undefined;
   readonly source: string | undefined;
+  /** Absent: `lo`. */
+  readonly device?: string;
 }
 
 export interface RoutingRule {
@@ -37,7 +39,8 @@ export type Target = 'dev lo' | `nhid ${number}`;
 /** What follows `ip route replace`. */
 export function renderRoute(route: Route, target: Target): string {
   const source = route.source === undefined ? '' : ` src ${route.source}`;
-  return (route.type === 'throw' ? nameRoute(route) : nameRoute(route).replace(' ', ` ${target} `)) + source;
+  const to = route.device === undefined ? target : `dev ${route.device}`;
+  return (route.type === 'throw' ? nameRoute(route) : nameRoute(route).replace(' ', ` ${to} `)) + source;
 }
 
 /** What follows `ip route del`, and what tells two routes apart. */
@@ -89,13 +92,14 @@ export function parseLans(json: string, family: Family, tunnelDevices: ReadonlyS
 
 /** Our routes, from `ip -json -details route show table all proto 208`. */
 export function parseRoutes(json: string, family: Family): readonly Route[] {
-  return (listOf(json) as readonly JsonRoute[]).map(({ type, dst, metric, table, prefsrc }) => ({
+  return (listOf(json) as readonly JsonRoute[]).map(({ type, dst, dev, metric, table, prefsrc }) => ({
     family,
     type: type === 'throw' ? 'throw' : 'unicast',
     prefix: formatNet(netOf(dst, family)),
     metric: metric ?? 0,
     table: table === undefined || table === 'main' ? undefined : Number(table),
     source: prefsrc,
+    ...(dev === undefined || dev === 'lo' ? {} : { device: dev }),
   }));
 }
 
@@ -136,6 +140,12 @@ const sourceOf = (addresses: Addresses, family: Family): string | undefined => (
 /** The catch routes of a tunnel in the main table. */
 export function catchRoutes({ routes }: PlannedTunnel, metric: number, addresses: Addresses): readonly Route[] {
   return routes.map((net) => ({ family: net.family, type: 'unicast', prefix: formatNet(net), metric, table: undefined, source: sourceOf(addresses, net.family) }));
+}
+
+/** What names stand for leaves by the tunnel device: better than the catch route, and no worse than what the link routes as precisely. */
+export function namedRoutes({ routes, tunnel: { named = [], device } }: PlannedTunnel, metric: number): readonly Route[] {
+  const own = new Set(named);
+  return routes.filter((net) => own.has(formatNet(net))).map((net) => ({ family: net.family, type: 'unicast', prefix: formatNet(net), metric: metric - 1, table: undefined, source: undefined, device }));
 }
 
 /** The table that `catchFirst` puts first: what is protected goes to `lo`, what is exempt goes on to the next table. */

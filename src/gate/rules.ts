@@ -101,7 +101,7 @@ function mangle(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks)
  * what may not leave by this device doesn't get there. Under `reject`, and with the reject mark, it is answered there.
  */
 function withForwardGuard(table: Table, family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): Table {
-  const chain = `${chainPrefix}guard-fwd`;
+  const chain = `${chainPrefix}fwd-guard`;
   const rules: readonly Rule[] = [
     ...[marks.reject, marks.transport].map((mark) => ({ if: [{ mark }], then: leave })),
     ...tunnels.map(({ id, tunnel }) => ({ if: [{ out: tunnel.device }, { to: { id } }], then: leave })),

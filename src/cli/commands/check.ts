@@ -13,7 +13,7 @@ export function checkCommand(): Command {
     .action(async ({ config, json = false }: ConfigOption & { json?: boolean }) => {
       const { tunnels, offload } = await loadConfiguration(config);
       await assertNoOffload(offload, listFlowtables);
-      if (json) console.log(JSON.stringify({ version, tunnels: tunnels.map(({ name, protect, device }) => ({ name, protect, device })) }, null, 2));
-      else for (const { name, protect, device } of tunnels) console.log(`${name}: ${protect.join(', ')} through ${device}`);
+      if (json) console.log(JSON.stringify({ version, tunnels: tunnels.map(({ name, protect, names, device }) => ({ name, protect: [...protect, ...names], device })) }, null, 2));
+      else for (const { name, protect, names, device } of tunnels) console.log(`${name}: ${[...protect, ...names].join(', ')} through ${device}`);
     });
 }

@@ -143,6 +143,27 @@ export function gateContract(name: string, create: () => Promise<World>): void {
       await world.linkDown(office);
     });
 
+    it('leaves a gate where it is if an install says nothing of it', async () => {
+      await installed('open');
+      await world.linkUp(office);
+      await world.gate.install([tunnelOf({ name: 'lab', device: 'ovpn-lab', queue: 12, protect: ['10.98.0.0/16'] }), office], () => undefined);
+      expect([await world.where('lan', host4), await world.where('lan', '10.98.0.1')]).toEqual(['tunnel', 'held']);
+      await world.linkDown(office);
+    });
+
+    it('knows a tunnel that protects nothing yet, through all of its gates', async () => {
+      await world.gate.install([tunnelOf({ protect: [] })]);
+      for (const gate of ['open', 'reject', 'bypass', 'hold'] as const) {
+        await world.gate.set('office', gate);
+        expect({ gate, went: await world.where('lan', host4) }).toEqual({ gate, went: 'underlay' });
+      }
+      expect(world.gate.routes('office')).toEqual([]);
+      await world.gate.routeNamed('office');
+      expect((await world.gate.counters()).get('office')).toEqual({ out: 0, in: 0 });
+      await world.gate.install([office], () => undefined);
+      for (const { from, to } of everyone) expect({ from, to, went: await world.where(from, to) }).toEqual({ from, to, went: 'held' });
+    });
+
     it('catches local packets first on demand, and forwarded ones never', async () => {
       await installed('open');
       await world.linkUp(office);
@@ -192,6 +213,7 @@ export function gateContract(name: string, create: () => Promise<World>): void {
     it('refuses what makes no sense, and changes nothing', async () => {
       await world.gate.install([office]);
       expect((await failureOf(world.gate.set('nobody', 'open'))).code).toBe('TUNNEL_UNKNOWN');
+      expect((await failureOf(world.gate.routeNamed('nobody'))).code).toBe('TUNNEL_UNKNOWN');
       expect((await failureOf(world.gate.catchFirst('nobody', true))).code).toBe('TUNNEL_UNKNOWN');
       expect(() => world.gate.routes('nobody')).toThrow(expect.objectContaining({ code: 'TUNNEL_UNKNOWN' }));
       expect((await failureOf(world.gate.keepAddresses('nobody', {}))).code).toBe('TUNNEL_UNKNOWN');

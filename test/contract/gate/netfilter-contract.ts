@@ -61,6 +61,29 @@ export function netfilterContract(backend: Backend): void {
         expect(arrived).toEqual([...three(`10.8.0.6 > ${host4}`), ...three(`fd00:8::6 > ${host6}`)]);
       });
 
+      it('routes what names stand for into the tunnel, whatever the link routes, also what is found while it is up', async () => {
+        const [name4, name6] = ['192.0.2.7', '2001:db8:7::7'];
+        const knows = (...named: readonly string[]) => tunnelOf({ protect: [...office.protect, ...named], named });
+        const everywhere = async (): Promise<readonly string[]> => [await lab.where('lan', { to: name4 }), await lab.where('router', { to: name4 }), await lab.where('lan', { to: name6 }), await lab.where('router', { to: name6 })];
+        await gate.install([knows(`${name4}/32`)]);
+        await lab.linkUp(office.device, office.protect);
+        await lab.router.ip(`-6 neigh add ${name6} lladdr 02:00:00:00:00:01 dev ${office.device}`); // a tun has no neighbours
+        await gate.routeNamed('office');
+        await gate.set('office', 'open');
+        const before = await everywhere();
+        await gate.install([knows(`${name4}/32`, `${name6}/128`)], () => undefined);
+        const found = await everywhere();
+        await gate.set('office', 'bypass');
+        const bypass = await everywhere();
+        await gate.set('office', 'hold');
+        await gate.routeNamed('office');
+        await lab.linkDown(office.device);
+        await gate.routeNamed('office');
+        await gate.install([knows(`${name4}/32`, `${name6}/128`)], () => undefined);
+        const down = await everywhere();
+        expect({ before, found, bypass, down }).toEqual({ before: ['tunnel', 'tunnel', 'underlay', 'underlay'], found: Array(4).fill('tunnel'), bypass: Array(4).fill('underlay'), down: Array(4).fill('held') });
+      });
+
       it('masquerades local sources only', async () => {
         await gate.install([office]);
         await gate.set('office', 'open');

@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { checkDaemon } from '../../../src/cli/commands/doctor/daemon.js';
 import type { Finding } from '../../../src/cli/commands/doctor/finding.js';
 import { choiceText } from '../../../src/cli/commands/doctor/kernel.js';
+import { checkNames } from '../../../src/cli/commands/doctor/names.js';
 import { checkNetwork } from '../../../src/cli/commands/doctor/network.js';
 import { checkPrivileges } from '../../../src/cli/commands/doctor/privileges.js';
 import { checkPrograms } from '../../../src/cli/commands/doctor/programs.js';
@@ -115,6 +116,24 @@ describe('network', () => {
     it('must not let hardware forward', async () => {
       expect(await look('end', { 'nft list flowtables': listing('\t\tflags offload\n'), 'conntrack --version': '' })).toMatchObject({ code: 'FLOWTABLES_HARDWARE', severity: 'error' });
     });
+  });
+});
+
+describe('names', () => {
+  const named = parseConfiguration('tunnels: {a: {openvpn: {config: a}, protect: [wiki, 10.0.0.0/8]}, b: {openvpn: {config: b}, protect: [wiki]}}', '/etc/x.yaml');
+
+  it('are told with what they stand for, each once', async () => {
+    const findings = await checkNames(fakeMachine({ programs: { 'getent ahosts wiki': '192.0.2.7     STREAM wiki\n192.0.2.7     DGRAM\n2001:db8::7   STREAM\n' } }), named);
+    expect(findings).toEqual([{ code: 'NAMES', severity: 'ok', message: 'wiki is 192.0.2.7, 2001:db8::7' }]);
+  });
+
+  it('that have no address are not protected', async () => {
+    const findings = await checkNames(fakeMachine({ programs: { 'getent ahosts wiki': { succeeded: false, stdout: '', stderr: '' } } }), named);
+    expect(findings).toMatchObject([{ code: 'NAME_UNRESOLVED', severity: 'warning' }]);
+  });
+
+  it('are not looked at without getent', async () => {
+    expect(await checkNames(fakeMachine({}), named)).toEqual([]);
   });
 });
 

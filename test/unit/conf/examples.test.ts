@@ -49,7 +49,7 @@ describe.each(examples)('%s', (name) => {
 const broken: readonly { name: string; from: RegExp; to: string; says: string }[] = [
   { name: 'laptop.yaml', from: /idle: 5m/, to: 'idle: 5 mins', says: 'tunnels.office.idle: "5 mins" is not a duration (try 5m)' },
   { name: 'laptop.yaml', from: /exclude:/, to: 'excludes:', says: 'tunnels.office.excludes: is not an option here' },
-  { name: 'laptop.yaml', from: /- 10\.99\.0\.0\/16/, to: '- office.example', says: 'tunnels.office.protect.0: "office.example" is not an IPv4 or IPv6 prefix' },
+  { name: 'laptop.yaml', from: /- 10\.99\.0\.0\/16/, to: '- office/example', says: 'tunnels.office.protect.0: "office/example" is not an IPv4 or IPv6 prefix' },
   { name: 'router.yaml', from: /standby: warm/, to: 'standby: hot', says: 'tunnels.site.standby: Invalid option' },
   { name: 'router.yaml', from: /device: site0/, to: 'device: the-device-of-the-site', says: 'tunnels.site.device: is not a device name' },
   { name: 'router.yaml', from: /packets: 4096/, to: 'packets: 0', says: 'tunnels.site.hold.packets: Too small' },

@@ -34,6 +34,7 @@ describe('the smallest configuration', () => {
         name: 'office',
         link: { kind: 'openvpn', config: '/etc/x/office.ovpn', program: 'openvpn', args: [] },
         protect: ['10.99.0.0/16', 'fd00:99::/48'],
+        names: [],
         exclude: [],
         established: 'kill',
         ignore: [],
@@ -74,6 +75,25 @@ describe('the smallest configuration', () => {
 
   it.each([['idle: never', 'never'], ['idle: 90s', 90_000], ['idle: {after: 1.5h}', { after: 5_400_000, by: 'daemon' }], ['idle: {after: 1h, by: openvpn}', { after: 3_600_000, by: 'openvpn' }]])('reads %s', (line, idle) => {
     expect(parse(`${minimal}    ${line}\n`).tunnels[0]?.idle).toEqual(idle);
+  });
+});
+
+describe('host names in `protect`', () => {
+  it('stand beside prefixes, each once, in lower case', () => {
+    const { protect, names } = parse(minimal.replace('"fd00:99::/48"', 'intranet.example.com, Intranet.Example.COM., wiki, xn--bcher-kva.example')).tunnels[0]!;
+    expect({ protect, names }).toEqual({ protect: ['10.99.0.0/16'], names: ['intranet.example.com', 'wiki', 'xn--bcher-kva.example'] });
+  });
+
+  it('are enough', () => {
+    expect(parse(minimal.replace('10.99.0.0/16, "fd00:99::/48"', 'wiki')).tunnels[0]).toMatchObject({ protect: [], names: ['wiki'] });
+  });
+
+  it.each(['10.99.0.256', '10.99.0', '10.99.0.0/16/8', 'a..b', '-a', 'a-', 'a b', '*.example.com', 'example.com/24', 'a.10', `${'a'.repeat(64)}.b`])('%j is none', (text) => {
+    expect(problem(minimal.replace('10.99.0.0/16', `"${text}"`))).toContain('4: tunnels.office.protect.0: ');
+  });
+
+  it('have no place in `exclude`', () => {
+    expect(problem(`${minimal}    exclude: [wiki]\n`)).toContain('5: tunnels.office.exclude.0: "wiki" is not an IPv4 or IPv6 prefix');
   });
 });
 

@@ -49,6 +49,7 @@ function world(inputs: { queue$: Observable<QueueEvent>; link$: Observable<LinkE
     },
     expect: (_, value) => { note(`expect ${value}`); },
     catchFirst: (_, on) => noted(`catch-first ${on ? 'on' : 'off'}`),
+    routeNamed: () => noted('route-named'),
     keepAddresses: () => noted('keep-addresses'),
     counters: () => Promise.resolve(new Map([['a', { in: 0, out: 0 }]])),
     events$: inputs.gate$ ?? NEVER,

@@ -163,6 +163,8 @@ class World {
       case 'catch-first':
       case 'expect-gate':
       case 'keep-addresses':
+      case 'look-up':
+      case 'route-named':
       case 'recount':
         break;
     }

@@ -403,3 +403,45 @@ describe('deadlines', () => {
     expect(transition(up, events.clock, context).effects.map(effectText)).toEqual(['keep-addresses', 'expect-gate hold', 'read-counters']);
   });
 });
+
+describe('names', () => {
+  const named = { ...context, policy: { ...policy, hasNames: true } };
+  const lookUps = (effects: readonly Effect[]): readonly Effect[] => effects.filter((effect) => effect.do === 'look-up');
+
+  it('are routed before what is held for them is released', () => {
+    expect(transition(tunnelIn(states['dialing/connecting']), events['link-up'], named).effects.map(effectText)).toEqual(['route-named', 'catch-first off', 'release']);
+  });
+
+  it.each([
+    ['idle', false], ['backoff', false], ['locked', false], ['paused', false],
+    ['dialing/connecting', true], ['up', true], ['draining/stopping', true],
+  ] as const)('are asked for in another network: %s', (state, keep) => {
+    expect(lookUps(transition(tunnelIn(states[state]), events.network, named).effects)).toEqual([{ do: 'look-up', keep }]);
+    expect(lookUps(transition(tunnelIn(states[state]), events.network, context).effects)).toEqual([]);
+  });
+
+  it('are asked for when the tunnel has come up, and when a record is too old, and not before', () => {
+    const up = transition(tunnelIn(states['dialing/opening']), events.opened, named).tunnel;
+    const settled = transition(up, events.clock, named);
+    expect(lookUps(settled.effects)).toEqual([{ do: 'look-up', keep: true }]);
+    const watched = transition(settled.tunnel, events.traffic, named).tunnel;
+    const found = transition(watched, { type: 'names-found', againAfterMs: 2500 }, named).tunnel;
+    expect(lookUps(transition(found, events.clock, { ...named, now: now + 2499 }).effects)).toEqual([]);
+    const again = transition(found, events.clock, { ...named, now: now + 2500 });
+    expect(lookUps(again.effects)).toEqual([{ do: 'look-up', keep: true }]);
+    expect(lookUps(transition(again.tunnel, events.clock, { ...named, now: now + 2501 }).effects)).toEqual([]);
+  });
+
+  it('wake the machine at the end of their time also where nobody watches the traffic', () => {
+    const never = { ...named, policy: { ...named.policy, idleMs: Infinity } };
+    const settled = transition(transition(tunnelIn(states['dialing/opening']), events.opened, never).tunnel, events.clock, never).tunnel;
+    expect(deadlineOf(settled.state, never.policy)).toBeUndefined();
+    expect(deadlineOf(transition(settled, { type: 'names-found', againAfterMs: 2500 }, never).tunnel.state, never.policy)).toBe(now + 2500);
+    expect(deadlineOf(transition(settled, { type: 'names-found' }, never).tunnel.state, never.policy)).toBeUndefined();
+  });
+
+  it('make no timer while idle', () => {
+    const idle = transition(tunnelIn(states.idle), { type: 'names-found', againAfterMs: 1 }, named);
+    expect({ state: idle.tunnel.state, effects: idle.effects, deadline: deadlineOf(idle.tunnel.state, named.policy) }).toEqual({ state: states.idle, effects: [], deadline: undefined });
+  });
+});

@@ -33,6 +33,18 @@ describe('iptables', () => {
     expect(text).not.toContain('queue-bypass');
   });
 
+  it('beside a flowtable lets nothing get to FORWARD that the guard would drop, but what is answered there', () => {
+    const text = renderInstall(planOf([office, { ...office, name: 'fwd', device: 'ovpn-fwd', protect: ['10.98.0.0/16'] }], { marks, lans: [], closingTable: 500, guardForward: true }), 4, []);
+    const lines = text.split('\n').filter((line) => line.includes('OOD-fwd-guard ') && line.startsWith('-A '));
+    expect(text).toContain('-I FORWARD 2 -m set --match-set ood-any4 dst -j OOD-fwd-guard\n');
+    expect(lines.slice(0, 4)).toEqual([
+      '-A OOD-fwd-guard -m mark --mark 0xc00000/0xc00000 -j RETURN', '-A OOD-fwd-guard -m mark --mark 0x400000/0xc00000 -j RETURN',
+      '-A OOD-fwd-guard -o ovpn-office -m set --match-set ood-office-4 dst -j RETURN', '-A OOD-fwd-guard -o ovpn-fwd -m set --match-set ood-fwd-4 dst -j RETURN',
+    ]);
+    expect(lines.slice(-4)).toEqual(['office-hold', 'office-open', 'fwd-hold', 'fwd-open'].map((set) => `-A OOD-fwd-guard -m set --match-set ood-${set} dst -j DROP`));
+    expect(renderInstall(plan(), 4, [])).not.toContain('OOD-fwd-guard');
+  });
+
   it('replaces what is there within the same transaction', () => {
     const found = parseSave('# comment\n*raw\n:PREROUTING ACCEPT [1:2]\n:OOD-raw-in - [0:0]\n:OOD-old - [0:0]\n-A PREROUTING -j OOD-old\n-A PREROUTING -s 10.0.0.0/8 -j ACCEPT\n-A PREROUTING -g OOD-raw-in\n-A OOD-old -j OOD-raw-in\nCOMMIT\n*filter\n-A INPUT -j DROP\nCOMMIT\n');
     expect(found).toEqual([{ table: 'raw', chains: ['OOD-raw-in', 'OOD-old'], jumps: ['PREROUTING -j OOD-old', 'PREROUTING -g OOD-raw-in'] }]);

@@ -4,6 +4,7 @@ import { checkDaemon } from './daemon.js';
 import type { Finding } from './finding.js';
 import { checkKernel } from './kernel.js';
 import { thisMachine } from './machine.js';
+import { checkNames } from './names.js';
 import { checkNetwork } from './network.js';
 import { checkPrivileges } from './privileges.js';
 import { checkPrograms } from './programs.js';
@@ -21,6 +22,7 @@ export async function examine(configFile: string): Promise<Finding[]> {
     checkKernel(machine, settings),
     checkNetwork(machine, settings),
     settings === undefined ? [] : checkQueues(machine, settings, running),
+    settings === undefined ? [] : checkNames(machine, settings),
     settings === undefined ? [] : checkDaemon(machine, settings, running),
   ]);
   return [...findings, ...rest.flat()];
