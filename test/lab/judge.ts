@@ -72,11 +72,16 @@ export async function networkState(netns: Netns): Promise<readonly string[]> {
     ['rule', netns.ip('-4 rule')],
     ['rule6', netns.ip('-6 rule')],
     ['route', netns.ip('-4 route show table all')],
-    ['route6', netns.ip('-6 route show table all')],
+    ['route6', netns.ip('-6 route show table all').then(withoutLinkLocal)],
     ['lo', netns.ip('-o addr show dev lo')],
   ];
   const lines = await Promise.all(parts.map(async ([title, text]) => (await text).split('\n').filter(telling).map((line) => `${title}: ${line}`)));
   return lines.flat();
+}
+
+/** Routes without those that the kernel makes for link-local addresses: on a busy machine it is sure of an address only after seconds. */
+export function withoutLinkLocal(routes: string): string {
+  return routes.split('\n').filter((line) => !/^((local|anycast|multicast) )?(fe80|ff00):.* proto kernel /.test(line)).join('\n');
 }
 
 /** What two states differ in: `+ ` what came, `- ` what went. */

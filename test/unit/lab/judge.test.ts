@@ -1,7 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
 import { counts, frameBytes } from '../../lab/capture.js';
-import { changes, contextSwitches, parseQueues, withoutIptables } from '../../lab/judge.js';
+import { changes, contextSwitches, parseQueues, withoutIptables, withoutLinkLocal } from '../../lab/judge.js';
 import { sleep, until } from '../../lab/wait.js';
+
+it('routes of link-local addresses, which come when the kernel is ready, are no change; others are', () => {
+  const [own, other] = ['fd00:77::/64 dev lan0 proto kernel metric 256 pref medium', 'fe80::/10 dev tun0 metric 1024 pref medium'];
+  const late = ['fe80::/64 dev lan0 proto kernel metric 256 pref medium', 'anycast fe80:: dev lan0 table local proto kernel metric 0 pref medium', 'local fe80::1 dev lan0 table local proto kernel metric 0 pref medium', 'multicast ff00::/8 dev lan0 table local proto kernel metric 256 pref medium'];
+  expect(withoutLinkLocal([own, ...late, other].join('\n'))).toBe(`${own}\n${other}`);
+});
 
 describe('what tcpdump prints', () => {
   it('has the length of the frame before that of the payload', () => {
