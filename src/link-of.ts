@@ -29,6 +29,8 @@ export interface TunnelLink {
   isCurrent(): Promise<boolean>;
   /** The command says that it is up. False if nothing waited for that. */
   ready(): boolean;
+  /** How many routes it makes that it is given; absent: it has its own. */
+  readonly routes?: number;
   readonly credentials?: TunnelCredentials;
 }
 
@@ -41,7 +43,7 @@ export async function linkOf(settings: TunnelSettings, { marks, folder, log, clo
     case 'openvpn': {
       const inactiveMs = typeof idle === 'object' && idle.by === 'openvpn' ? { inactiveMs: idle.after } : {};
       const port = await OpenvpnLink.create({ name, device, config: link.config, program: link.program, args: link.args, mark: marks.transport, credentials, signOn, standby, folder, routes: () => routes(name), moved, dialTimeoutMs: hold.timeout, holdPackets: hold.packets, ...inactiveMs }, clock, log);
-      return { port, remotes: () => port.remotes, isCurrent: () => port.isCurrent(), ready: () => false, credentials: answers };
+      return { port, remotes: () => port.remotes, isCurrent: () => port.isCurrent(), ready: () => false, credentials: answers, routes: port.mostRoutes };
     }
     case 'attach': {
       const password = link.passwordFile === undefined ? undefined : fromFile(link.passwordFile);

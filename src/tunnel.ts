@@ -82,7 +82,8 @@ export class RunningTunnel {
   }
 
   get forGate(): GateTunnel {
-    return { ...this.settings, remotes: this.#link.remotes() };
+    const { routes } = this.#link;
+    return { ...this.settings, remotes: this.#link.remotes(), ...(routes === undefined ? {} : { linkRoutes: routes }) };
   }
 
   /** What they were found to stand for, perhaps since. */

@@ -112,8 +112,8 @@ export type Effect =
   | { readonly do: 'expect-gate'; readonly gate: Gate }
   | { readonly do: 'catch-first'; readonly on: boolean }
   | { readonly do: 'keep-addresses'; readonly addresses: Addresses }
-  /** The addresses of names get their routes into the tunnel device. */
-  | { readonly do: 'route-named' }
+  /** What the link does not route into the tunnel device gets its routes. */
+  | { readonly do: 'route' }
   /** The names of `protect` are asked for again; `keep`: what they stood for stays protected. */
   | { readonly do: 'look-up'; readonly keep: boolean }
   | { readonly do: 'read-counters' }

@@ -109,8 +109,8 @@ function perform(effect: Effect, { name, queue, link, gate, names }: TunnelParts
       return from(gate.catchFirst(name, effect.on)).pipe(ignoreElements());
     case 'keep-addresses':
       return from(gate.keepAddresses(name, effect.addresses)).pipe(ignoreElements());
-    case 'route-named':
-      return from(gate.routeNamed(name)).pipe(ignoreElements());
+    case 'route':
+      return from(gate.route(name)).pipe(ignoreElements());
     case 'look-up':
       return at(() => { names?.lookUp(effect.keep); });
     case 'read-counters':

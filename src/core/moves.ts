@@ -25,8 +25,7 @@ export const HOLD: readonly Effect[] = [{ do: 'hold' }, { do: 'gate', gate: 'hol
 /** What is held from here on outlives the tunnel device. */
 const HOLD_ON_LIVING_LINK: readonly Effect[] = [...HOLD, { do: 'catch-first', on: true }];
 
-const RELEASE: readonly Effect[] = [{ do: 'catch-first', on: false }, { do: 'release' }];
-const RELEASE_NAMED: readonly Effect[] = [{ do: 'route-named' }, ...RELEASE];
+const RELEASE: readonly Effect[] = [{ do: 'route' }, { do: 'catch-first', on: false }, { do: 'release' }];
 /** So that the opening takes no longer than a write: while a process starts, packets would wait and be overtaken. */
 const EXPECT_OPEN: Effect = { do: 'expect-gate', gate: 'open' };
 const CLOSE: readonly Effect[] = [...HOLD_ON_LIVING_LINK, { do: 'release-local' }, { do: 'report', what: 'closed' }];
@@ -82,7 +81,7 @@ export function adopt(tunnel: Tunnel, connection: Connection, context: Context):
 
 export function connected(tunnel: Tunnel, state: Dialing, connection: Connection, context: Context): Transition {
   const next = withLastWake(tunnel, (wake) => (wake.dialMs === undefined ? { ...wake, dialMs: context.now - wake.at } : wake));
-  return { tunnel: { ...next, state: { ...state, phase: 'releasing', connection: connectionOf(connection) } }, effects: context.policy.hasNames === true ? RELEASE_NAMED : RELEASE };
+  return { tunnel: { ...next, state: { ...state, phase: 'releasing', connection: connectionOf(connection) } }, effects: RELEASE };
 }
 
 export function released(tunnel: Tunnel, state: Dialing, packets: number, context: Context): Transition {

@@ -39,6 +39,11 @@ export interface GateTunnel {
   /** NFQUEUE number. */
   readonly queue: number;
   readonly protect: readonly Prefix[];
+  /**
+   * So many of the routes that `routes` names the link makes; if there are more, the gate makes all of them. Absent: none,
+   * since it has its own routes for the prefixes of `protect`.
+   */
+  readonly linkRoutes?: number;
   /** Those of `protect` that names stand for: no link routes them, the gate does. */
   readonly named?: readonly Prefix[];
   /** Prefixes inside `protect` that are not protected (the LAN's own prefixes are added by the gate). */
@@ -99,13 +104,13 @@ export interface GatePort {
    * stand: what is held from then on survives the end of the tunnel device.
    */
   catchFirst(tunnel: string, on: boolean): Promise<void>;
-  /** The tunnel's device is there: what is `named`, also by a later install, gets its routes into it. */
-  routeNamed(tunnel: string): Promise<void>;
+  /** The tunnel's device is there: what the link does not route into it, also after a later install, the gate does. */
+  route(tunnel: string): Promise<void>;
   /** The tunnel's last own addresses: kept on `lo`, and the source that the catch routes give to local programs. */
   keepAddresses(tunnel: string, addresses: Addresses): Promise<void>;
   /**
-   * What the link must route into the tunnel device: the parts of `protect` that the catch routes have, since packets take
-   * the longest route, but for what is `named`. Throws TUNNEL_UNKNOWN.
+   * What the link is to route into the tunnel device: the parts of `protect` that the catch routes have, since packets take
+   * the longest route, but for what `route` makes. Throws TUNNEL_UNKNOWN.
    */
   routes(tunnel: string): readonly Prefix[];
   /** Counters per tunnel name. Reading is a process of its own: only while a tunnel is up. */

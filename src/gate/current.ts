@@ -11,8 +11,8 @@ export interface Current {
   wanted: Gate;
   expected?: { readonly from: Gate; readonly to: Gate; readonly change: PreparedSwitch } | undefined;
   catchFirst: boolean;
-  /** Names have had routes into the tunnel device. */
-  namedRouted: boolean;
+  /** The routes into the tunnel device that its link does not make have been made. */
+  routed: boolean;
   addresses: Addresses;
 }
 

@@ -3,8 +3,8 @@ import type { Addresses, Gate, GatePort, GateTunnel, Marks, Protocol, TrafficCou
 import { DaemonError } from '../core/errors.js';
 import type { GateEvent } from '../core/events.js';
 import { planOf, type Plan } from './plan.js';
-import { linkRoutes, type PlannedTunnel } from './planned-tunnel.js';
-import { contains, parseNet, type Net } from '../core/prefix.js';
+import { routesIntoDevice, type PlannedTunnel } from './planned-tunnel.js';
+import { contains, formatNet, parseNet, type Net } from '../core/prefix.js';
 
 /** Where a packet of the LAN, or of this host, goes. */
 export type FakeFate = 'held' | 'refused' | 'nowhere' | 'tunnel' | 'underlay';
@@ -145,8 +145,8 @@ export class FakeGate implements GatePort {
     });
   }
 
-  routeNamed(tunnel: string): Promise<void> {
-    return this.#change(`${tunnel}: route named`, () => { this.#of(tunnel); });
+  route(tunnel: string): Promise<void> {
+    return this.#change(`${tunnel}: route`, () => { this.#of(tunnel); });
   }
 
   keepAddresses(tunnel: string, addresses: Addresses): Promise<void> {
@@ -158,7 +158,7 @@ export class FakeGate implements GatePort {
   }
 
   routes(tunnel: string): readonly string[] {
-    return linkRoutes(this.#of(tunnel).planned);
+    return routesIntoDevice(this.#of(tunnel).planned).byLink.map(formatNet);
   }
 
   counters(): Promise<ReadonlyMap<string, TrafficCounters>> {

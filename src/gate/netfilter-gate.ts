@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Addresses, CarryOut, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
+import { formatNet } from '../core/prefix.js';
 import { hasDefault, hasRules, type Current } from './current.js';
 import type { Firewall } from './firewall.js';
 import { planOf, type Plan } from './plan.js';
-import { linkRoutes } from './planned-tunnel.js';
+import { routesIntoDevice } from './planned-tunnel.js';
 import { keptOf, type Routing } from './routing.js';
 import { SelfRepair } from './self-repair.js';
 import type { StartWatch } from './watch.js';
@@ -91,11 +92,16 @@ export class NetfilterGate implements GatePort {
     await this.#inTurn(() => this.#catchFirst(this.#of(tunnel), on));
   }
 
-  routeNamed(tunnel: string): Promise<void> {
-    return this.#inTurn(async () => {
+  async route(tunnel: string): Promise<void> {
+    // Most tunnels have none to be made, and a release waits for this.
+    if (routesIntoDevice(this.#of(tunnel).planned).byGate.length === 0) {
+      this.#of(tunnel).routed = true;
+      return;
+    }
+    await this.#inTurn(async () => {
       const current = this.#of(tunnel);
-      await this.#parts.routing.named(current.planned);
-      current.namedRouted = true;
+      await this.#parts.routing.intoDevice(current.planned);
+      current.routed = true;
     });
   }
 
@@ -121,7 +127,7 @@ export class NetfilterGate implements GatePort {
   }
 
   routes(tunnel: string): readonly string[] {
-    return linkRoutes(this.#of(tunnel).planned);
+    return routesIntoDevice(this.#of(tunnel).planned).byLink.map(formatNet);
   }
 
   counters(): Promise<ReadonlyMap<string, TrafficCounters>> {
@@ -177,13 +183,13 @@ export class NetfilterGate implements GatePort {
   /** The gates of a plan that was just installed: from `hold` to where they shall be. */
   async #take(plan: Plan, kept: ReadonlyMap<string, Addresses>, gateOf: (tunnel: string) => Gate | undefined): Promise<void> {
     const firewall = await this.#firewall();
-    const next = new Map(plan.tunnels.map((planned): [string, Current] => [planned.tunnel.name, { planned, gate: 'hold', wanted: 'hold', catchFirst: false, namedRouted: false, addresses: kept.get(planned.tunnel.name) ?? {} }]));
+    const next = new Map(plan.tunnels.map((planned): [string, Current] => [planned.tunnel.name, { planned, gate: 'hold', wanted: 'hold', catchFirst: false, routed: false, addresses: kept.get(planned.tunnel.name) ?? {} }]));
     for (const { expected } of this.#current.values()) expected?.change.cancel();
     for (const [name, current] of next) {
       if (keptOf(current.addresses).length > 0) await firewall.keepAddresses(current.planned, keptOf(current.addresses));
       const before = this.#current.get(name);
-      current.namedRouted = before?.namedRouted === true;
-      if (current.namedRouted) await this.#parts.routing.named(current.planned);
+      current.routed = before?.routed === true;
+      if (current.routed) await this.#parts.routing.intoDevice(current.planned);
       await this.#switch(firewall, current, 'hold', gateOf(name) ?? before?.wanted ?? 'hold');
       if (before?.catchFirst === true) await this.#catchFirst(current, true);
     }
@@ -284,7 +290,7 @@ export class NetfilterGate implements GatePort {
   async #openRoutes(current: Current): Promise<void> {
     const { routing } = this.#parts;
     await this.#catchFirst(current, false);
-    current.namedRouted = false;
+    current.routed = false;
     await routing.catching(current.planned, current.addresses, false);
   }
 

@@ -16,8 +16,14 @@ export interface PlannedTunnel {
   readonly closingTable: number;
 }
 
-/** What is left to the link to be routed: what names stand for changes while it is up. */
-export function linkRoutes({ routes, tunnel: { named = [] } }: PlannedTunnel): readonly Prefix[] {
-  const ours = new Set(named);
-  return routes.map(formatNet).filter((prefix) => !ours.has(prefix));
+/**
+ * Who makes the routes into the tunnel device, which are as long as the catch routes: the link what it was given, or, if it
+ * takes no routes from us, what it has for `protect` of its own; the gate the rest. A default route is the link's business.
+ */
+export function routesIntoDevice({ routes, tunnel: { named = [], protect, linkRoutes } }: PlannedTunnel): { readonly byLink: readonly Net[]; readonly byGate: readonly Net[] } {
+  // what names stand for changes while the link is up
+  const [names, whole] = [new Set(named), new Set(protect)];
+  const left = linkRoutes === undefined ? (prefix: Prefix): boolean => !whole.has(prefix) : (): boolean => routes.length > linkRoutes;
+  const isOurs = (net: Net): boolean => net.length > 0 && (names.has(formatNet(net)) || left(formatNet(net)));
+  return { byLink: routes.filter((net) => !isOurs(net)), byGate: routes.filter(isOurs) };
 }

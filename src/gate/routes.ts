@@ -1,6 +1,6 @@
 import type { Addresses } from '../core/ports.js';
 import { addressLabel, loopNexthop, routeProtocol } from './names.js';
-import type { PlannedTunnel } from './planned-tunnel.js';
+import { routesIntoDevice, type PlannedTunnel } from './planned-tunnel.js';
 import { contains, formatAddress, formatNet, parseNet, type Family, type Net } from '../core/prefix.js';
 
 /** One route of ours: `protect` prefixes to `lo`, addresses of names into the tunnel device, or, in a closing table, `throw` for what is exempt. */
@@ -142,10 +142,10 @@ export function catchRoutes({ routes }: PlannedTunnel, metric: number, addresses
   return routes.map((net) => ({ family: net.family, type: 'unicast', prefix: formatNet(net), metric, table: undefined, source: sourceOf(addresses, net.family) }));
 }
 
-/** What names stand for leaves by the tunnel device: better than the catch route, and no worse than what the link routes as precisely. */
-export function namedRoutes({ routes, tunnel: { named = [], device } }: PlannedTunnel, metric: number): readonly Route[] {
-  const own = new Set(named);
-  return routes.filter((net) => own.has(formatNet(net))).map((net) => ({ family: net.family, type: 'unicast', prefix: formatNet(net), metric: metric - 1, table: undefined, source: undefined, device }));
+/** Into the tunnel device: better than the catch route, and no worse than what the link routes as precisely. */
+export function deviceRoutes(planned: PlannedTunnel, metric: number): readonly Route[] {
+  const { device } = planned.tunnel;
+  return routesIntoDevice(planned).byGate.map((net) => ({ family: net.family, type: 'unicast', prefix: formatNet(net), metric: metric - 1, table: undefined, source: undefined, device }));
 }
 
 /** The table that `catchFirst` puts first: what is protected goes to `lo`, what is exempt goes on to the next table. */

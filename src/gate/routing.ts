@@ -4,7 +4,7 @@ import { loopNexthop, routeProtocol } from './names.js';
 import type { Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import type { Family, Net } from '../core/prefix.js';
-import { canonicalAddress, catchRoutes, closingRoutes, closingRule, namedRoutes, nameRoute, parseKept, parseLans, parseLoopback, parseNexthops, parseRoutes, parseRules, renderKept, renderRoute, type FoundRouting, type KeptAddress, type Route, type Target } from './routes.js';
+import { canonicalAddress, catchRoutes, closingRoutes, closingRule, deviceRoutes, nameRoute, parseKept, parseLans, parseLoopback, parseNexthops, parseRoutes, parseRules, renderKept, renderRoute, type FoundRouting, type KeptAddress, type Route, type Target } from './routes.js';
 import type { Runner } from './runner.js';
 
 export interface RoutingOptions {
@@ -64,8 +64,8 @@ export class Routing {
     const kept = new Map(plan.tunnels.map((tunnel) => [tunnel.tunnel.name, earlierAddresses(tunnel, found)]));
     this.#closing = new Set(plan.tunnels.filter(({ entries }) => entries.length <= manyEntries).map(({ closingTable }) => closingTable));
     const wanted = plan.tunnels.flatMap((tunnel) => this.#routes(tunnel, kept.get(tunnel.tunnel.name) ?? {}, true));
-    const named = plan.tunnels.flatMap((tunnel) => namedRoutes(tunnel, this.#options.metric));
-    const keys = new Set([...wanted, ...named].map((route) => key(route)));
+    const intoDevices = plan.tunnels.flatMap((tunnel) => deviceRoutes(tunnel, this.#options.metric));
+    const keys = new Set([...wanted, ...intoDevices].map((route) => key(route)));
     const inUse = new Set([...kept.values()].flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6]));
     await this.#apply((family) => [
       ...found.rules.filter((rule) => rule.family === family).map(({ spec }) => `rule del ${spec}`),
@@ -91,20 +91,20 @@ export class Routing {
     return families.flatMap((family) => named(family).map((line) => `ip -${family} ${line.replace(' del ', ' ')}`));
   }
 
-  /** The routes of names into the tunnel device; without the device there are none to make. */
-  async named(tunnel: PlannedTunnel): Promise<void> {
-    const routes = namedRoutes(tunnel, this.#options.metric);
+  /** The routes into the tunnel device that its link does not make; without the device there are none to make. */
+  async intoDevice(tunnel: PlannedTunnel): Promise<void> {
+    const routes = deviceRoutes(tunnel, this.#options.metric);
     if (routes.length > 0 && (await this.#isThere(tunnel.tunnel.device))) await this.#replace(routes);
   }
 
-  /** The catch routes of one tunnel: there, or not. Without them, names have no routes either. */
+  /** The catch routes of one tunnel: there, or not. Without them there are none of ours into the device either. */
   async catching(tunnel: PlannedTunnel, addresses: Addresses, on: boolean): Promise<void> {
     const routes = catchRoutes(tunnel, this.#options.metric, addresses);
     if (on) {
       await this.#replace(routes);
       return;
     }
-    const keys = new Set([...routes, ...namedRoutes(tunnel, this.#options.metric)].map((route) => key(route)));
+    const keys = new Set([...routes, ...deviceRoutes(tunnel, this.#options.metric)].map((route) => key(route)));
     const { routes: present } = await this.found();
     await this.#apply((family) => inFamily(present, family).filter((route) => keys.has(key(route))).map((route) => `route del ${nameRoute(route)}`));
   }

@@ -29,6 +29,9 @@ const LEFT_OVER_MS = 2000;
 /** Between the two SIGTERMs: the notice to the server is on its way. */
 const NOTIFY_MS = 50;
 
+/** More of them are made for it. */
+const MOST_ROUTES = 256;
+
 /** For a restart back into hold; an OpenVPN that takes longer is ended. */
 const REST_MS = 2000;
 
@@ -82,6 +85,11 @@ export class OpenvpnLink implements LinkPort {
   /** Addresses of the servers, as far as they are known. */
   get remotes(): readonly string[] {
     return this.#client.remotes.flatMap(({ host }) => this.#resolver.known(host));
+  }
+
+  /** OpenVPN takes a millisecond for a route; a tap device has gateways, which only it knows. */
+  get mostRoutes(): number {
+    return this.#client.deviceType === 'tap' ? Infinity : MOST_ROUTES;
   }
 
   async start(): Promise<void> {

@@ -158,7 +158,7 @@ export function gateContract(name: string, create: () => Promise<World>): void {
         expect({ gate, went: await world.where('lan', host4) }).toEqual({ gate, went: 'underlay' });
       }
       expect(world.gate.routes('office')).toEqual([]);
-      await world.gate.routeNamed('office');
+      await world.gate.route('office');
       expect((await world.gate.counters()).get('office')).toEqual({ out: 0, in: 0 });
       await world.gate.install([office], () => undefined);
       for (const { from, to } of everyone) expect({ from, to, went: await world.where(from, to) }).toEqual({ from, to, went: 'held' });
@@ -213,7 +213,7 @@ export function gateContract(name: string, create: () => Promise<World>): void {
     it('refuses what makes no sense, and changes nothing', async () => {
       await world.gate.install([office]);
       expect((await failureOf(world.gate.set('nobody', 'open'))).code).toBe('TUNNEL_UNKNOWN');
-      expect((await failureOf(world.gate.routeNamed('nobody'))).code).toBe('TUNNEL_UNKNOWN');
+      expect((await failureOf(world.gate.route('nobody'))).code).toBe('TUNNEL_UNKNOWN');
       expect((await failureOf(world.gate.catchFirst('nobody', true))).code).toBe('TUNNEL_UNKNOWN');
       expect(() => world.gate.routes('nobody')).toThrow(expect.objectContaining({ code: 'TUNNEL_UNKNOWN' }));
       expect((await failureOf(world.gate.keepAddresses('nobody', {}))).code).toBe('TUNNEL_UNKNOWN');

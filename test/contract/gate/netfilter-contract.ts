@@ -68,7 +68,7 @@ export function netfilterContract(backend: Backend): void {
         await gate.install([knows(`${name4}/32`)]);
         await lab.linkUp(office.device, office.protect);
         await lab.router.ip(`-6 neigh add ${name6} lladdr 02:00:00:00:00:01 dev ${office.device}`); // a tun has no neighbours
-        await gate.routeNamed('office');
+        await gate.route('office');
         await gate.set('office', 'open');
         const before = await everywhere();
         await gate.install([knows(`${name4}/32`, `${name6}/128`)], () => undefined);
@@ -76,12 +76,29 @@ export function netfilterContract(backend: Backend): void {
         await gate.set('office', 'bypass');
         const bypass = await everywhere();
         await gate.set('office', 'hold');
-        await gate.routeNamed('office');
+        await gate.route('office');
         await lab.linkDown(office.device);
-        await gate.routeNamed('office');
+        await gate.route('office');
         await gate.install([knows(`${name4}/32`, `${name6}/128`)], () => undefined);
         const down = await everywhere();
         expect({ before, found, bypass, down }).toEqual({ before: ['tunnel', 'tunnel', 'underlay', 'underlay'], found: Array(4).fill('tunnel'), bypass: Array(4).fill('underlay'), down: Array(4).fill('held') });
+      });
+
+      it('routes around what is not the tunnel\'s where the link only has routes for all of it, and where there are too many for the link', async () => {
+        const own: { linkRoutes?: number } & ReturnType<typeof tunnelOf> = tunnelOf({ exclude: ['10.99.7.0/24'] });
+        delete own.linkRoutes;
+        await gate.install([own]);
+        expect(gate.routes('office')).toEqual(['fd00:99::/48']); // as it stands in `protect`
+        await lab.linkUp(office.device, office.protect);
+        await gate.route('office');
+        await gate.set('office', 'open');
+        const around = [await lab.where('lan', { to: host4 }), await lab.where('router', { to: host4 }), await lab.where('lan', { to: '10.99.7.1' })];
+        const many = tunnelOf({ protect: ['10.99.0.0/16', '10.98.0.0/16'], linkRoutes: 1 });
+        await gate.install([many], () => 'open');
+        expect(gate.routes('office')).toEqual([]);
+        const made = [await lab.where('lan', { to: host4 }), await lab.where('router', { to: '10.98.1.1' })];
+        await lab.linkDown(office.device);
+        expect({ around, made }).toEqual({ around: ['tunnel', 'tunnel', 'tunnel'], made: ['tunnel', 'tunnel'] });
       });
 
       it('masquerades local sources only', async () => {

@@ -176,7 +176,7 @@ export class RouterLab {
 }
 
 export function tunnelOf(overrides: Partial<GateTunnel> = {}): GateTunnel {
-  return { name: 'office', device: 'ovpn-office', queue: 11, protect: ['10.99.0.0/16', 'fd00:99::/48'], exclude: [], remotes: ['198.51.100.2'], onFailure: 'reject', ...overrides };
+  return { name: 'office', device: 'ovpn-office', queue: 11, protect: ['10.99.0.0/16', 'fd00:99::/48'], exclude: [], remotes: ['198.51.100.2'], onFailure: 'reject', linkRoutes: 1000, ...overrides };
 }
 
 /** The error that a promise rejects with, which must be a DaemonError. */

@@ -49,7 +49,7 @@ function world(inputs: { queue$: Observable<QueueEvent>; link$: Observable<LinkE
     },
     expect: (_, value) => { note(`expect ${value}`); },
     catchFirst: (_, on) => noted(`catch-first ${on ? 'on' : 'off'}`),
-    routeNamed: () => noted('route-named'),
+    route: () => noted('route'),
     keepAddresses: () => noted('keep-addresses'),
     counters: () => Promise.resolve(new Map([['a', { in: 0, out: 0 }]])),
     events$: inputs.gate$ ?? NEVER,
@@ -124,10 +124,10 @@ describe('with a gate that takes its time', () => {
     queue$.next(held);
     link$.next(up);
     await ticks();
-    expect(calls).toEqual(['dial', 'expect open', 'catch-first off', 'release']);
+    expect(calls).toEqual(['dial', 'expect open', 'route', 'catch-first off', 'release']);
     queue$.next({ type: 'released', packets: 1 });
     await ticks();
-    expect(calls.slice(4)).toEqual(['gate open', 'carry out 1']);
+    expect(calls.slice(5)).toEqual(['gate open', 'carry out 1']);
     expect(at()).toBe('up');
   });
 

@@ -164,7 +164,7 @@ class World {
       case 'expect-gate':
       case 'keep-addresses':
       case 'look-up':
-      case 'route-named':
+      case 'route':
       case 'recount':
         break;
     }

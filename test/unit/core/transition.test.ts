@@ -89,12 +89,12 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'packets-held': 'dialing/connecting: dial, expect-gate open',
     'strays held': 'idle: drop 4 6',
     'up': 'dialing/connecting: dial, expect-gate open',
-    'link-up': 'dialing/releasing: catch-first off, release',
+    'link-up': 'dialing/releasing: route, catch-first off, release',
     'gate failed': 'backoff: answer',
   },
   'dialing/connecting': {
     'network': 'dialing/connecting: redial',
-    'link-up': 'dialing/releasing: catch-first off, release',
+    'link-up': 'dialing/releasing: route, catch-first off, release',
     'link-down': 'backoff: gate reject, answer, catch-first off',
     'link-down, failed': 'backoff: gate reject, answer, catch-first off',
     'link-down, refused': 'locked: gate reject, answer, catch-first off',
@@ -144,7 +144,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
   },
   'draining/closing': {
     'closed': 'draining/lingering',
-    'closed, 2 held': 'dialing/releasing: catch-first off, release',
+    'closed, 2 held': 'dialing/releasing: route, catch-first off, release',
     'gate failed': 'draining/stopping: stop-link',
     'other effect failed': 'draining/stopping: stop-link',
     'clock': 'draining/stopping: stop-link',
@@ -179,9 +179,9 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'link-down, refused': 'dialing/connecting: hold, gate hold, catch-first off, dial, expect-gate open',
   },
   'draining/lingering': {
-    'packets-held': 'dialing/releasing: catch-first off, release',
-    'strays held': 'dialing/releasing: catch-first off, release',
-    'up': 'dialing/releasing: catch-first off, release',
+    'packets-held': 'dialing/releasing: route, catch-first off, release',
+    'strays held': 'dialing/releasing: route, catch-first off, release',
+    'up': 'dialing/releasing: route, catch-first off, release',
     'gate failed': 'draining/stopping: stop-link',
     'other effect failed': 'draining/stopping: stop-link',
     'clock': 'draining/stopping: stop-link',
@@ -221,14 +221,14 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'resume': 'idle: hold, gate hold',
     'clock': 'idle: hold, gate hold',
     'up': 'dialing/connecting: hold, gate hold, dial, expect-gate open',
-    'link-up': 'dialing/releasing: hold, gate hold, catch-first off, release',
+    'link-up': 'dialing/releasing: hold, gate hold, route, catch-first off, release',
     'gate failed': 'backoff: answer, stop-link, catch-first off',
     'network': 'idle: hold, gate hold',
   },
   'locked': {
     'resume': 'idle: hold, gate hold',
     'up': 'dialing/connecting: hold, gate hold, dial, expect-gate open',
-    'link-up': 'dialing/releasing: hold, gate hold, catch-first off, release',
+    'link-up': 'dialing/releasing: hold, gate hold, route, catch-first off, release',
     'gate failed': 'locked: answer, stop-link, catch-first off',
   },
 };
@@ -409,7 +409,7 @@ describe('names', () => {
   const lookUps = (effects: readonly Effect[]): readonly Effect[] => effects.filter((effect) => effect.do === 'look-up');
 
   it('are routed before what is held for them is released', () => {
-    expect(transition(tunnelIn(states['dialing/connecting']), events['link-up'], named).effects.map(effectText)).toEqual(['route-named', 'catch-first off', 'release']);
+    expect(transition(tunnelIn(states['dialing/connecting']), events['link-up'], named).effects.map(effectText)).toEqual(['route', 'catch-first off', 'release']);
   });
 
   it.each([
