@@ -57,7 +57,7 @@ done
 mkfifo "$work/console"
 sed -u 's/\r$//' < "$work/console" &
 printer=$!
-timeout -k 10 $((seconds + 60)) qemu-system-x86_64 -M q35 -accel tcg -cpu max -smp 2 -m "$memory" -display none -no-reboot -nic none \
+timeout -k 10 $((seconds + 60)) qemu-system-x86_64 -M q35 -accel tcg -cpu max,la57=off -smp 2 -m "$memory" -display none -no-reboot -nic none \
   -object "memory-backend-memfd,id=memory,size=${memory}M,share=on" -numa node,memdev=memory \
   -chardev "socket,id=files,path=$work/files.sock" -device vhost-user-fs-pci,chardev=files,tag=root \
   -serial stdio -serial "file:$work/status" \

@@ -7,8 +7,8 @@ cd "$(dirname "$0")/../.."
 fail() { echo "vm: $*" >&2; exit 3; }
 [[ $(id -u) == 0 ]] || fail 'needs root'
 command -v apt-get >/dev/null || fail 'needs Debian (apt-get)'
-# Some mirrors are slow at first.
-apt() { apt-get -qq -o Acquire::Retries=3 -o APT::Sandbox::User=root "$@"; }
+# Some mirrors are slow at first; something else may be installing just now.
+apt() { apt-get -qq -o Acquire::Retries=3 -o APT::Sandbox::User=root -o DPkg::Lock::Timeout=300 "$@"; }
 
 missing() {
   local package
