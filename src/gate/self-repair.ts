@@ -131,7 +131,8 @@ export class SelfRepair {
       this.#repaired(this.#lost, heard === undefined);
       return true;
     } catch (error) {
-      this.#events.next({ type: 'gate-unrepaired', detail: messageOf(error) });
+      // The first time it may only have met somebody who was still at it.
+      if (this.#retryMs > RETRY_MS) this.#events.next({ type: 'gate-unrepaired', detail: messageOf(error) });
       this.look(this.#retryMs);
       this.#retryMs = Math.min(2 * this.#retryMs, LONGEST_RETRY_MS);
       throw error;
