@@ -39,9 +39,10 @@ describe('release', () => {
     // 1028 bytes each: two go at once
     expect(await queue.release(ids, { verdict: 'accept', chunk: 100, chunkBytes: 2500, intervalMs: 20 })).toEqual({ sent: 10, gone: 0, remaining: 0 });
     expect(performance.now() - start).toBeGreaterThanOrEqual(4 * 19);
+    await until('10 delivered', () => receiver.received.length === 10);
     const more = await hold(3, 1000);
     expect(await queue.release(more, { verdict: 'accept', chunkBytes: 1, intervalMs: 0 })).toEqual({ sent: 3, gone: 0, remaining: 0 });
-    await until('3 delivered', () => receiver.received.length === 3); // not in the middle of the next test
+    await until('3 delivered', () => receiver.received.length === 3);
   });
 
   it('stops between two chunks, and what is left stays held', async () => {
