@@ -2,12 +2,12 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Observable } from 'rxjs';
 import type { Queues, Settings } from './config/load.js';
-import { DEFAULT_MARK } from './config/schema.js';
 import type { Handlers } from './control/api.js';
 import { ControlServer } from './control/server.js';
 import { DaemonError } from './core/errors.js';
 import type { Step } from './core/join.js';
-import type { GatePort, LogPort, Marks } from './core/ports.js';
+import { DEFAULT_MARK, marksOf } from './core/marks.js';
+import type { GatePort, LogPort } from './core/ports.js';
 import { isOpening } from './core/state.js';
 import { withoutEstablished } from './established.js';
 import { createGate } from './gate/gate.js';
@@ -167,12 +167,6 @@ async function pauseAgain(file: StateFile, handlers: Handlers, tunnels: TunnelSe
   for (const [tunnel, { until, bypass }] of file.paused(now)) {
     if (tunnels.has(tunnel)) await handlers.pause({ tunnel, bypass, persist: true, ...(until === undefined ? {} : { forMs: until - now }) });
   }
-}
-
-/** Our two bits: 01 OpenVPN's own socket, 10 released, 11 answered with an error. */
-function marksOf(mask: number): Marks {
-  const low = mask & -mask;
-  return { mask, transport: low >>> 0, release: (low << 1) >>> 0, reject: mask };
 }
 
 async function privateFolder(socket: string): Promise<string> {

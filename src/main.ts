@@ -1,5 +1,5 @@
 import { Subscription } from 'rxjs';
-import { loadConfiguration } from './config/load.js';
+import { loadApart } from './config/load-apart.js';
 import { messageOf } from './core/errors.js';
 import { createDaemon, type Daemon } from './daemon.js';
 import { systemClock } from './host/clock.js';
@@ -8,7 +8,7 @@ import { ServiceManager } from './host/systemd.js';
 
 /** Runs the daemon in the foreground until SIGTERM or SIGINT; SIGHUP reloads. Resolves after a clean end, rejects with a DaemonError if it can't start. */
 export async function runDaemon(configFile: string): Promise<void> {
-  const settings = await loadConfiguration(configFile);
+  const settings = await loadApart(configFile);
   const log = createLogger(settings.log);
   const manager = ServiceManager.of(process.env, log);
   const signals = new Signals();
@@ -21,7 +21,7 @@ export async function runDaemon(configFile: string): Promise<void> {
   signals.on('SIGUSR1', () => { daemon?.signalReady(); });
   const watched = new Subscription();
   try {
-    daemon = await createDaemon(settings, log, { load: (queues) => loadConfiguration(configFile, queues) });
+    daemon = await createDaemon(settings, log, { load: (queues) => loadApart(configFile, queues) });
     await manager.ready();
     watched.add(manager.watch(daemon.active$, systemClock));
     const signal = await signals.end;

@@ -23,6 +23,7 @@ function exitStatus(error: unknown): number {
   return error.code === 'USAGE' || error.code.startsWith('CONFIG_') ? 2 : 1;
 }
 
+// What a command needs it imports when it is carried out: a daemon is not to have the others' modules in its memory.
 const program = new Command('openvpn-ondemand')
   .description('VPN on demand for OpenVPN: no tunnel while idle; the first packet is held, never lost, never sent in clear')
   .version(version)

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { durationHint, durationMs } from '../core/duration.js';
+import { DEFAULT_MARK } from '../core/marks.js';
 import type { IgnoredPackets } from '../core/ports.js';
 import { parseIgnored, parsePorts, protocols } from './ignored.js';
 import { parsePrefix } from './prefix.js';
@@ -171,9 +172,6 @@ const tunnel = z.strictObject({
   if (openvpn !== undefined && 'management' in openvpn && device === undefined) context.addIssue({ code: 'custom', path: ['device'], message: 'is missing: with `management` we do not name the device, its configuration does (`dev`)' });
   if (command !== undefined && device === undefined) context.addIssue({ code: 'custom', path: ['device'], message: 'is missing: a `command` needs the device that its packets leave by' });
 });
-
-/** Bits that neither other VPNs nor container networks commonly use. */
-export const DEFAULT_MARK = 0x00c00000;
 
 const markMask = z
   .union([z.int(), z.string().regex(/^0x[0-9a-fA-F]{1,8}$/).transform(Number)], { error: 'is not a mark (like 0x00c00000)' })

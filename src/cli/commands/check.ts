@@ -1,7 +1,4 @@
 import { Command } from 'commander';
-import { loadConfiguration } from '../../config/load.js';
-import { listFlowtables } from '../../host/flowtables.js';
-import { assertNoOffload } from '../../offload.js';
 import { version } from '../../version.js';
 import { configOption, type ConfigOption } from '../options.js';
 
@@ -11,6 +8,7 @@ export function checkCommand(): Command {
     .addOption(configOption())
     .option('--json', 'for programs')
     .action(async ({ config, json = false }: ConfigOption & { json?: boolean }) => {
+      const [{ loadConfiguration }, { listFlowtables }, { assertNoOffload }] = await Promise.all([import('../../config/load.js'), import('../../host/flowtables.js'), import('../../offload.js')]);
       const { tunnels, offload } = await loadConfiguration(config);
       await assertNoOffload(offload, listFlowtables);
       if (json) console.log(JSON.stringify({ version, tunnels: tunnels.map(({ name, protect, names, device }) => ({ name, protect: [...protect, ...names], device })) }, null, 2));

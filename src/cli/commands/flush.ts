@@ -1,7 +1,6 @@
 import { Command } from 'commander';
 import { isServed } from '../../control/client.js';
 import { DaemonError } from '../../core/errors.js';
-import { removeEverything } from '../../daemon.js';
 import { version } from '../../version.js';
 import { socketOption, type SocketOption } from '../options.js';
 
@@ -12,6 +11,7 @@ export function flushCommand(): Command {
     .option('--json', 'for programs')
     .action(async ({ socket, json = false }: SocketOption & { json?: boolean }) => {
       if (await isServed(socket)) throw new DaemonError('ADDRESS_IN_USE', 'a daemon is running and would lose its trap', { place: socket, hint: 'stop it: it removes everything itself' });
+      const { removeEverything } = await import('../../daemon.js');
       const removed = await removeEverything();
       if (json) console.log(JSON.stringify({ version, removed }, null, 2));
       else console.log(removed.length === 0 ? 'nothing of ours was there' : removed.join('\n'));

@@ -1,5 +1,4 @@
 import { Command } from 'commander';
-import { runDaemon } from '../../main.js';
 import { configOption, type ConfigOption } from '../options.js';
 
 export function runCommand(): Command {
@@ -7,6 +6,7 @@ export function runCommand(): Command {
     .description('run the daemon in the foreground: sets the trap, and removes it on SIGTERM or SIGINT')
     .addOption(configOption())
     .action(async ({ config }: ConfigOption) => {
+      const { runDaemon } = await import('../../main.js');
       await runDaemon(config);
     });
 }
