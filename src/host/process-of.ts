@@ -28,7 +28,16 @@ const CHUNK_BYTES = 64 * 1024;
  * found, can't be told from others, or belongs to a process that we may not look at. Never rejects. What waits to be
  * done goes first, before it starts and after every slice: the dial, and verdicts.
  */
-export async function processOf(query: SocketQuery, limits: Limits = LIMITS): Promise<ProcessName | undefined> {
+export function processOf(query: SocketQuery, limits: Limits = LIMITS): Promise<ProcessName | undefined> {
+  // One at a time: a hundred packets that wake a hundred tunnels want their verdicts first.
+  const found = last.then(() => search(query, limits));
+  last = found;
+  return found;
+}
+
+let last: Promise<unknown> = Promise.resolve();
+
+async function search(query: SocketQuery, limits: Limits): Promise<ProcessName | undefined> {
   try {
     const budget = new Budget(limits);
     const inode = await socketOf(query, budget);
