@@ -7,6 +7,6 @@ cd "$(dirname "$0")/../.."
 bash test/setup.sh
 # what would take minutes in there
 node --import tsx -e "import('./test/lab/compiled.ts').then(({ compiled }) => compiled('probe'))"
-export OOD_PATIENCE=${OOD_PATIENCE:-5} NODE_OPTIONS=--experimental-vm-modules
+export OOD_PATIENCE=${OOD_PATIENCE:-15} NODE_OPTIONS=--experimental-vm-modules
 # Two files at a time, one for each processor.
 bash test/vm/boot.sh -t "${VM_SECONDS:-2400}" -m 3072 node_modules/.bin/jest -c .config/jest.config.js --selectProjects vm --maxWorkers 2 --forceExit "$@"
