@@ -67,7 +67,11 @@ async function measureRates(backend: IptablesBackend, programs: Programs, rounds
   const labs = new Map<string, GateLab>();
   const figures = new Map<string, Rates[]>();
   try {
-    for (const name of [noGate, ...names]) labs.set(name, await prepared(backend, programs, name === noGate ? undefined : configurations[name as Configuration]));
+    for (const name of [noGate, ...names]) {
+      const lab = await GateLab.create(programs);
+      labs.set(name, lab);
+      await prepare(lab, backend, name === noGate ? undefined : configurations[name as Configuration]);
+    }
     for (let round = 1; round <= rounds; round++) {
       for (const [name, lab] of labs) {
         const measured = { other: await lab.forwarded(otherHost, FLOOD_MS), own: await lab.forwarded(protectedHost, FLOOD_MS) };
@@ -81,15 +85,13 @@ async function measureRates(backend: IptablesBackend, programs: Programs, rounds
   }
 }
 
-async function prepared(backend: IptablesBackend, programs: Programs, tunnels: readonly GateTunnel[] | undefined): Promise<GateLab> {
-  const lab = await GateLab.create(programs);
+async function prepare(lab: GateLab, backend: IptablesBackend, tunnels: readonly GateTunnel[] | undefined): Promise<void> {
   if (tunnels !== undefined) {
     const gate = lab.gate(backend);
     await gate.install(tunnels);
     await gate.set('t0', 'open');
   }
   await lab.forwarded(otherHost, 200); // neighbours are known from here on
-  return lab;
 }
 
 function changeRow(name: string, figures: readonly ChangeFigures[]): Row {

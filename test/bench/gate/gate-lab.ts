@@ -7,7 +7,6 @@ import { sleep } from '../nfqueue/machine.js';
 import { atFront, PORT, type Programs } from '../nfqueue/programs.js';
 
 const marks: Marks = { mask: 0x00c00000, transport: 0x00400000, release: 0x00800000, reject: 0x00c00000 };
-const routerMac = '02:00:00:00:00:01';
 const [sender, ahead] = ['10.77.1.2', '10.8.0.1'];
 
 /** The tunnel's end in the router. */
@@ -36,7 +35,6 @@ export class GateLab {
     const [lan, router, far] = [await Netns.create('gate-l'), await Netns.create('gate-r'), await Netns.create('gate-f')];
     await Netns.join({ netns: lan, device: 'eth0', addresses: [`${sender}/24`] }, { netns: router, device: 'lan0', addresses: ['10.77.1.1/24'] });
     await Netns.join({ netns: far, device: 'eth0', addresses: [`${ahead}/24`] }, { netns: router, device, addresses: ['10.8.0.6/24'] });
-    await router.ip(`link set lan0 address ${routerMac}`);
     await router.run('sysctl', ['-qw', 'net.ipv4.ip_forward=1']);
     await lan.ip('route add default via 10.77.1.1');
     await router.batch([`route add 10.99.0.0/16 via ${ahead}`, `route add 172.31.0.0/16 via ${ahead}`]);
@@ -63,7 +61,7 @@ export class GateLab {
   /** Packets that come out of the router by the tunnel's device, thousands a second, under a flood from the LAN. */
   async forwarded(to: string, ms: number): Promise<number> {
     const before = await this.arrived();
-    await this.#lan.run('setsid', atFront(0, [this.#programs.compiled('storm'), 'eth0', routerMac, sender, to, String(PORT), String(ms)]));
+    await this.#lan.run('setsid', atFront(0, [this.#programs.compiled('storm'), to, String(PORT), String(ms)]));
     await sleep(50);
     return ((await this.arrived()) - before) / ms;
   }
