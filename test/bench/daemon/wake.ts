@@ -2,6 +2,7 @@ import { addresses, devices } from '../../lab/addresses.js';
 import { Daemon } from '../../lab/daemon.js';
 import { Lab, serviceAddress, servicePort } from '../../lab/lab.js';
 import { Program } from '../../lab/program.js';
+import { until } from '../../lab/wait.js';
 import { device, PlainOpenvpn, warmDialMs } from './baseline.js';
 
 export interface WakeFigures {
@@ -13,30 +14,47 @@ export interface WakeFigures {
   readonly connectMs: number;
 }
 
-/** One wake and one dial of OpenVPN alone, in turn. */
-export async function measureWakes(standby: 'cold' | 'warm', rounds: number, progress: (text: string) => void): Promise<WakeFigures[]> {
+export interface Wakes {
+  /** Of a daemon that has just started: its code has not run yet. */
+  readonly first: WakeFigures;
+  readonly later: readonly WakeFigures[];
+}
+
+/** So many dials of OpenVPN alone, then wakes of one daemon. */
+export async function measureWakes(standby: 'cold' | 'warm', rounds: number, progress: (text: string) => void): Promise<Wakes> {
   const lab = await Lab.open();
   try {
+    const alone: number[] = [];
+    for (let round = 0; round <= rounds; round++) alone.push(standby === 'cold' ? await coldDialMs(lab) : await warmDialMs(lab));
+    const daemon = await Daemon.start(lab, { tunnel: { standby, idle: 'never' } });
     const figures: WakeFigures[] = [];
-    for (let round = 1; round <= rounds; round++) {
-      const dialMs = standby === 'cold' ? await coldDialMs(lab) : await warmDialMs(lab);
-      const daemon = await Daemon.start(lab, { tunnel: { standby, idle: 'never' } });
-      const filter = `tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn and src host ${addresses.lan.host} and dst port ${servicePort}`;
-      // Of all devices: that of the tunnel is not there yet.
-      const witness = Program.start('tcpdump', ['-i', 'any', '-n', '-tt', '-l', '--immediate-mode', '-s', '128', '-Z', 'root', filter], { netns: lab.topology.router, folder: lab.folder, label: `witness-${standby}-${round}` });
-      await witness.says('listening on');
-      const answer = await lab.probes.lan.connect(serviceAddress.ipv4, servicePort);
-      await witness.says(` ${device} `);
-      const ms = between(witness.stdout.split('\n'), devices.router.lan, device);
-      await witness.stop();
-      await daemon.stop();
-      figures.push({ ms, dialMs, connectMs: answer.ms });
+    for (const [round, dialMs] of alone.entries()) {
+      const { ms, connectMs } = await wake(lab, `${standby}-${round}`);
+      figures.push({ ms, dialMs, connectMs });
       progress(`${standby} ${round}: packet ${ms.toFixed(1)} ms, OpenVPN alone ${dialMs.toFixed(1)} ms`);
+      await daemon.down();
+      await daemon.reaches('idle');
+      if (standby === 'cold') await until('OpenVPN has ended', async () => (await daemon.openvpnPids()).length === 0);
     }
-    return figures;
+    await daemon.stop();
+    const [first, ...later] = figures;
+    if (first === undefined) throw new Error('there was no wake');
+    return { first, later };
   } finally {
     await lab.close();
   }
+}
+
+async function wake(lab: Lab, label: string): Promise<Pick<WakeFigures, 'ms' | 'connectMs'>> {
+  const filter = `tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn and src host ${addresses.lan.host} and dst port ${servicePort}`;
+  // Of all devices: that of the tunnel is not there yet.
+  const witness = Program.start('tcpdump', ['-i', 'any', '-n', '-tt', '-l', '--immediate-mode', '-s', '128', '-Z', 'root', filter], { netns: lab.topology.router, folder: lab.folder, label: `witness-${label}` });
+  await witness.says('listening on');
+  const answer = await lab.probes.lan.connect(serviceAddress.ipv4, servicePort);
+  await witness.says(` ${device} `);
+  const ms = between(witness.stdout.split('\n'), devices.router.lan, device);
+  await witness.stop();
+  return { ms, connectMs: answer.ms };
 }
 
 async function coldDialMs(lab: Lab): Promise<number> {
