@@ -45,6 +45,8 @@ export class HoldQueue implements QueuePort {
   #releasing: AbortController | undefined;
   /** The packet that came when nothing was held. */
   #first: WakePacket | undefined;
+  /** Not all that is held are strays. */
+  #wanted = false;
   #kernelDrops = 0;
   /** How many packets had come when the kernel was asked last what it had thrown away. */
   #looked: number | undefined = 0;
@@ -76,7 +78,9 @@ export class HoldQueue implements QueuePort {
 
   /** Tells again of what is held, to whoever takes this queue over. */
   remind(): void {
-    if (this.#held.size > 0 && this.#first) this.#events$.next({ type: 'packets-held', count: this.#held.size, first: this.#first });
+    if (this.#held.size === 0 || !this.#first) return;
+    const held = { type: 'packets-held', count: this.#held.size, first: this.#first } as const;
+    this.#events$.next(this.#wanted ? held : { ...held, strays: this.#held.filter(() => true).map(({ id }) => id) });
   }
 
   hold(): void {
@@ -158,7 +162,8 @@ export class HoldQueue implements QueuePort {
     }
     if (!first) return;
     const described = describePacket(waking ?? first);
-    if (none) this.#first = described;
+    if (none) [this.#first, this.#wanted] = [described, false];
+    if (waking) this.#wanted = true;
     const held = { type: 'packets-held', count: batch.length, first: described } as const;
     this.#events$.next(waking ? held : { ...held, strays: [...batch.ids()] });
   }
