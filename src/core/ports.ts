@@ -90,8 +90,8 @@ export interface GatePort {
    */
   install(tunnels: readonly GateTunnel[], gateOf?: (tunnel: string) => Gate | undefined): Promise<void>;
   /**
-   * One atomic change of one tunnel's gate; the same gate again is allowed and does nothing. A backend that needs but one
-   * message for it has it sent by `carryOut`, if there is one: whoever reads the queue knows a good moment.
+   * Changes one tunnel's gate, atomically in each family; the same gate again is allowed and does nothing. A backend that
+   * needs but messages for it has them sent by `carryOut`, if there is one: whoever reads the queue knows a good moment.
    */
   set(tunnel: string, gate: Gate, carryOut?: CarryOut): Promise<void>;
   /**

@@ -14,6 +14,8 @@ const conditions: readonly Gate[] = ['hold', 'reject', 'bypass'];
  * change a gate is to write one of them, or two: then both are on for a moment, and the stricter one decides.
  */
 export function conditionSwitching({ procNet = '/proc/self/net' }: ExecOptions = {}): Switching {
+  const is = (gate: Gate, id: string): readonly string[] => ['-m', 'condition', '--condition', gateCondition(id, gate)];
+  const isNot = (gate: Gate, id: string): readonly string[] => ['-m', 'condition', '!', '--condition', gateCondition(id, gate)];
   const fileOf = (id: string, gate: Gate): string => `${procNet}/nf_condition/${gateCondition(id, gate)}`;
   const write = (id: string, gate: Gate, on: boolean): void => {
     writeFileSync(fileOf(id, gate), on ? '1' : '0', { flag: 'r+' });
@@ -24,8 +26,8 @@ export function conditionSwitching({ procNet = '/proc/self/net' }: ExecOptions =
   };
   return {
     suffix: ' with condition',
-    gateSets: false,
-    matchGate: (id, gate, own) => [...own, '-m', 'condition', '--condition', gateCondition(id, gate)],
+    gateLists: false,
+    matchGate: (gate, { tunnels }, own) => tunnels.map(({ id }) => [...own(id), ...(gate === 'open' ? conditions.flatMap((other) => isNot(other, id)) : is(gate, id))]),
     needs: {
       match: ['-m', 'condition', '--condition', gateCondition('probe', 'hold')],
       missing: 'iptables or the kernel has no match `condition`',
@@ -40,14 +42,14 @@ export function conditionSwitching({ procNet = '/proc/self/net' }: ExecOptions =
         }
       }
     },
-    change: (id, _from, to) => {
+    change: ({ id }, _from, to) => {
       try {
         become(id, to);
       } catch (cause) {
         throw failure(cause, fileOf(id, to === 'open' ? 'hold' : to));
       }
     },
-    read: (id) => {
+    read: ({ id }) => {
       try {
         const on = conditions.find((gate) => readFileSync(fileOf(id, gate), 'utf8').startsWith('1'));
         return Promise.resolve(on ?? 'open');

@@ -16,33 +16,39 @@ export interface Part {
 
 type Matches = readonly Match[];
 
-/** What becomes of packets while the gate is `hold`, and at once under `reject`: of those that come `in`, or go `out` from this host. */
+/** What becomes of packets while the gate is `hold`: of those that come `in`, or go `out` from this host. */
 export function held(family: Family, planned: PlannedTunnel, way: 'in' | 'out', marks: Marks): Part {
-  const { id, tunnel } = planned;
-  const mine = (gate: Gate): Matches => [...(way === 'in' ? [{ notIn: tunnel.device }] : []), { to: { id }, gate }];
-  const quiet = ignored(family, planned, 'to').map((matches): Rule => ({ if: matches, then: { do: 'drop' } }));
-  const hold = part(mine('hold'), heldChain(id, way), [...quiet, ...whoWakes(planned, way, marks)]);
-  const reject = part(mine('reject'), quietChain(id), tunnel.onFailure === 'drop' ? [{ if: [], then: { do: 'drop' } }] : quiet);
-  return { rules: [...hold.rules, ...reject.rules], chains: [...hold.chains, ...reject.chains] };
+  return part(mine(planned, 'hold', way), heldChain(planned.id, way), [...quiet(family, planned), ...whoWakes(planned, way, marks)]);
 }
 
-/** In a guard chain: what leaves by the tunnel's device passes, and is counted unless the tunnel ignores it. */
+/** What is dropped while the gate is `reject`, before anything answers it. */
+export function quietened(family: Family, planned: PlannedTunnel, way: 'in' | 'out'): Part {
+  return part(mine(planned, 'reject', way), quietChain(planned.id), planned.tunnel.onFailure === 'drop' ? [{ if: [], then: { do: 'drop' } }] : quiet(family, planned));
+}
+
+/** Of what leaves by the tunnel's device: what is the tunnel's passes, and is counted unless the tunnel ignores it. */
 export function passedOut(family: Family, planned: PlannedTunnel): readonly Rule[] {
-  const out: Match = { out: planned.tunnel.device };
+  const { id } = planned;
   return [
-    ...uncounted(family, planned, 'to').map((matches): Rule => ({ if: [out, ...matches], then: { do: 'return' } })),
-    { if: [out], then: { do: 'return' }, counts: { id: planned.id, direction: 'out' } },
+    ...uncounted(family, planned, 'to').map((matches): Rule => ({ if: [...matches, { to: { id } }], then: { do: 'return' } })),
+    { if: [{ to: { id } }], then: { do: 'return' }, counts: { id, direction: 'out' } },
   ];
 }
 
 /** What comes in by the tunnel's device is counted unless the tunnel ignores it. */
 export function countedIn(family: Family, planned: PlannedTunnel): Part {
-  const { id, tunnel } = planned;
-  const by: Match = { in: tunnel.device };
-  const count: Rule = { if: [by, { from: { id } }], then: { do: 'count' }, counts: { id, direction: 'in' } };
+  const { id } = planned;
+  const count: Rule = { if: [{ from: { id } }], then: { do: 'count' }, counts: { id, direction: 'in' } };
   const not = uncounted(family, planned, 'from').map((matches): Rule => ({ if: matches, then: { do: 'return' } }));
-  if (not.length === 0) return { rules: [count], chains: [] };
-  return { rules: [{ if: [by], then: { do: 'goto', chain: ownCountChain(id) } }], chains: [[ownCountChain(id), [...not, count]]] };
+  return part([], ownCountChain(id), [...not, count]);
+}
+
+function mine({ id, tunnel }: PlannedTunnel, gate: Gate, way: 'in' | 'out'): Matches {
+  return [...(way === 'in' ? [{ notIn: tunnel.device }] : []), { gate, of: { id } }];
+}
+
+function quiet(family: Family, planned: PlannedTunnel): readonly Rule[] {
+  return ignored(family, planned, 'to').map((matches): Rule => ({ if: matches, then: { do: 'drop' } }));
 }
 
 /** What the tunnel ignores: on the way `to` protected prefixes by its destination, on the way back by its source. */
@@ -72,10 +78,10 @@ function whoWakes({ tunnel }: PlannedTunnel, way: 'in' | 'out', marks: Marks): r
   return [...wakeFrom.map((device): Rule => ({ if: [{ in: device }], then: hold })), refuse];
 }
 
-/** Rules for what matches: in a chain of their own, unless it is but one for all of it. */
+/** Rules for what matches: in a chain of their own, unless there is but one, or one for all of it. */
 function part(matches: Matches, chain: string, rules: readonly Rule[]): Part {
-  const [first] = rules;
+  const [first, second] = rules;
   if (first === undefined) return { rules: [], chains: [] };
-  if (first.if.length === 0) return { rules: [{ if: matches, then: first.then }], chains: [] };
+  if (second === undefined || first.if.length === 0) return { rules: [{ ...first, if: [...matches, ...first.if] }], chains: [] };
   return { rules: [{ if: matches, then: { do: 'jump', chain } }], chains: [[chain, rules]] };
 }

@@ -3,6 +3,9 @@ import type { Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import type { KeptAddress } from './routes.js';
 
+/** Where a tunnel's gate is, by its identifier; undefined if that is not known just now. */
+export type GateOf = (id: string) => Gate | undefined;
+
 /** A change of gate that only waits for its moment. */
 export interface PreparedSwitch {
   apply(): Promise<void>;
@@ -20,8 +23,8 @@ export interface Firewall {
    * Resolves with whether there was anything of ours before. What fails on an empty machine leaves it empty.
    */
   install(plan: Plan): Promise<{ readonly tookOver: boolean }>;
-  /** Whether all of the plan still stands, as far as that shows without reading every element. */
-  intact(plan: Plan): Promise<boolean>;
+  /** Whether all of the plan still stands, with the gates where they are, as far as that shows without reading every element. */
+  intact(plan: Plan, gateOf: GateOf): Promise<boolean>;
   /**
    * Brings back what is missing, right after `intact` has said that something is. Resolves with what that meant for the
    * gates: all are at `hold`, with no addresses kept, or where they were.
@@ -29,12 +32,12 @@ export interface Firewall {
   mend(plan: Plan): Promise<'closed' | 'kept'>;
   /** Whether the kernel tells when rules of this firewall are taken away. */
   hasEvents(): Promise<boolean>;
-  /** One atomic change, by `carryOut` where that serves. */
-  switchGate(id: string, from: Gate, to: Gate, carryOut?: CarryOut): Promise<void> | void;
+  /** One atomic change of each family, by `carryOut` where that serves. */
+  switchGate(tunnel: PlannedTunnel, from: Gate, to: Gate, carryOut?: CarryOut): Promise<void> | void;
   /** The same with everything done ahead that takes time, where that helps. */
-  prepareSwitch?(id: string, from: Gate, to: Gate): PreparedSwitch;
+  prepareSwitch?(tunnel: PlannedTunnel, from: Gate, to: Gate): PreparedSwitch;
   /** The gate that the kernel has. */
-  readGate(id: string): Promise<Gate | undefined>;
+  readGate(tunnel: PlannedTunnel): Promise<Gate | undefined>;
   /** The addresses that the tunnel has or had: what comes from them is not NATed. Replaced in one step; none after install. */
   keepAddresses(tunnel: PlannedTunnel, addresses: readonly KeptAddress[]): Promise<void>;
   counters(plan: Plan): Promise<ReadonlyMap<string, TrafficCounters>>;

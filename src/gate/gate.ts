@@ -4,7 +4,7 @@ import { conditionSwitching } from './condition.js';
 import type { Firewall } from './firewall.js';
 import { IptablesFirewall } from './iptables-firewall.js';
 import { NetfilterGate } from './netfilter-gate.js';
-import { createSwapSets } from './ipset-swap.js';
+import { createChangeList } from './ipset-lists.js';
 import { ipsetSwitching } from './ipset-switching.js';
 import { NftFirewall } from './nft-firewall.js';
 import { Routing } from './routing.js';
@@ -50,7 +50,7 @@ interface Candidates {
 /** `switching` decides what the iptables backend is: with ipset, or with condition. */
 function candidates(backend: Backend, exec: ExecOptions | undefined): Candidates {
   const run = createRunner(exec);
-  const switching = backend === 'condition' ? conditionSwitching(exec) : ipsetSwitching(run, createSwapSets(exec));
+  const switching = backend === 'condition' ? conditionSwitching(exec) : ipsetSwitching(run, createChangeList(exec));
   return {
     iptables: new IptablesFirewall(run, switching, backend === 'iptables-legacy' ? 'legacy' : backend === 'iptables-nft' ? 'nft' : 'default'),
     nft: new NftFirewall(run, createReadyRunner(exec)),

@@ -1,7 +1,9 @@
 import type { Gate } from '../core/ports.js';
-import { addressSet, anySet, gateSet, newSuffix, ownSet, remoteSet } from './names.js';
+import type { GateOf } from './firewall.js';
+import { addressSet, anySet, gateList, newSuffix, ownSet, remoteSet } from './names.js';
 import type { Entry } from './ownership.js';
 import { gates, onlyTunnel, type Plan } from './plan.js';
+import type { PlannedTunnel } from './planned-tunnel.js';
 import type { KeptAddress } from './routes.js';
 import { formatAddress, formatNet, halves, type Family, type Net } from '../core/prefix.js';
 
@@ -20,14 +22,17 @@ function netSets({ families, tunnels, any, remotes }: Plan): readonly NetSet[] {
   ];
 }
 
-/** Whether there are sets that tell the gates apart; without them something else does. */
+/** Whether there are lists that tell the gates apart; without them something else does. */
 interface SetOptions {
-  readonly gateSets: boolean;
+  readonly gateLists: boolean;
 }
 
+/** `hold` has no list: it is the gate of those who are in none. */
+const listed = gates.filter((gate) => gate !== 'hold');
+
 /** The names of all sets of the plan. */
-export function setsOf(plan: Plan, { gateSets }: SetOptions = { gateSets: true }): readonly string[] {
-  const ofGates = gateSets ? plan.tunnels.flatMap(({ id }) => gates.map((gate) => gateSet(id, gate))) : [];
+export function setsOf(plan: Plan, { gateLists }: SetOptions = { gateLists: true }): readonly string[] {
+  const ofGates = gateLists ? plan.families.flatMap((family) => listed.map((gate) => gateList(gate, family))) : [];
   return [...netSets(plan).map(({ name }) => name), ...addressSets(plan).map(({ name }) => name), ...ofGates];
 }
 
@@ -49,11 +54,13 @@ export function renderAddresses(id: string, families: readonly Family[], address
 
 /**
  * The input of `ipset restore` that brings all sets to the plan with every gate at `hold`. Sets that are there are
- * filled beside and swapped, so that the rules of an earlier run never see one half full; `hold` is on before the
- * other gates are off.
+ * filled beside and swapped, so that the rules of an earlier run never see one half full; every gate is closed before.
  */
-export function renderSets(plan: Plan, existing: ReadonlySet<string>, { gateSets }: SetOptions = { gateSets: true }): string {
+export function renderSets(plan: Plan, existing: ReadonlySet<string>, { gateLists }: SetOptions = { gateLists: true }): string {
   const lines: string[] = [];
+  for (const family of gateLists ? plan.families : []) {
+    for (const name of listed.map((gate) => gateList(gate, family))) lines.push(existing.has(name) ? `flush ${name}` : `create ${name} list:set size 65535`);
+  }
   for (const { name, family, lines: content } of netSets(plan)) {
     const target = existing.has(name) ? `${name}${newSuffix}` : name;
     if (existing.has(`${name}${newSuffix}`)) lines.push(`destroy ${name}${newSuffix}`);
@@ -63,14 +70,6 @@ export function renderSets(plan: Plan, existing: ReadonlySet<string>, { gateSets
     if (target !== name) lines.push(`swap ${target} ${name}`, `destroy ${target}`);
   }
   for (const { name, family } of addressSets(plan)) lines.push(existing.has(name) ? `flush ${name}` : createAddressSet(name, family));
-  for (const { id, families } of gateSets ? plan.tunnels : []) {
-    for (const gate of gates) if (!existing.has(gateSet(id, gate))) lines.push(`create ${gateSet(id, gate)} list:set size 2`);
-    lines.push(...families.map((family) => `add ${gateSet(id, 'hold')} ${ownSet(id, family)} -exist`));
-    // one that lost its family: the line above has added what is planned, the rest has to go
-    const lost = ([4, 6] as const).filter((family) => !families.includes(family) && existing.has(ownSet(id, family)));
-    lines.push(...lost.map((family) => `del ${gateSet(id, 'hold')} ${ownSet(id, family)} -exist`));
-    lines.push(...gates.filter((gate) => gate !== 'hold').map((gate) => `flush ${gateSet(id, gate)}`));
-  }
   return lines.map((line) => `${line}\n`).join('');
 }
 
@@ -79,20 +78,25 @@ function elements(net: Net): readonly string[] {
   return (net.length === 0 ? halves(net) : [net]).map((part) => (part.length === (part.family === 4 ? 32 : 128) ? formatAddress(part) : formatNet(part)));
 }
 
-/** Whether all sets are there, from `ipset -terse list`; sets of addresses have some, and of each tunnel's gates one is on. */
-export function setsStand(plan: Plan, listed: string, options: SetOptions = { gateSets: true }): boolean {
-  const sizes = new Map([...listed.matchAll(/^Name: (\S+)$[^]*?^Number of entries: (\d+)$/gm)].map(([, name = '', size]) => [name, Number(size)]));
+/** Whether all sets are there, from `ipset -terse list`; sets of addresses have some, and lists of gates the tunnels' sets. */
+export function setsStand(plan: Plan, terse: string, gateOf: GateOf, options: SetOptions = { gateLists: true }): boolean {
+  const sizes = new Map([...terse.matchAll(/^Name: (\S+)$[^]*?^Number of entries: (\d+)$/gm)].map(([, name = '', size]) => [name, Number(size)]));
   const filled = netSets(plan).every(({ name, lines }) => lines.length === 0 || (sizes.get(name) ?? 0) > 0);
-  const anyGate = !options.gateSets || plan.tunnels.every(({ id, families }) => families.length === 0 || gates.some((gate) => (sizes.get(gateSet(id, gate)) ?? 0) > 0));
-  return filled && setsOf(plan, options).every((name) => sizes.has(name)) && anyGate;
+  return filled && setsOf(plan, options).every((name) => sizes.has(name)) && (!options.gateLists || listsStand(plan, sizes, gateOf));
 }
 
-/** The sets whose swap switches a gate: the list that is full changes places with an empty one, in one step. */
-export function switchedSets(id: string, from: Gate, to: Gate): readonly [string, string] {
-  return [gateSet(id, from), gateSet(id, to)];
+function listsStand({ families, tunnels }: Plan, sizes: ReadonlyMap<string, number>, gateOf: GateOf): boolean {
+  if (tunnels.some(({ id }) => gateOf(id) === undefined)) return true;
+  const members = (gate: Gate, family: Family): number => tunnels.filter((tunnel) => tunnel.families.includes(family) && gateOf(tunnel.id) === gate).length;
+  return families.every((family) => listed.every((gate) => sizes.get(gateList(gate, family)) === members(gate, family)));
 }
 
-/** Which gate is on, from the output of `ipset save`: the one list that is not empty. */
-export function parseGate(id: string, saved: string): Gate | undefined {
-  return gates.find((gate) => saved.split('\n').some((line) => line.startsWith(`add ${gateSet(id, gate)} `)));
+/** Which gate is on, from the output of `ipset save`; undefined if there are no lists, or the tunnel's families are in different ones. */
+export function parseGate({ id, families }: Pick<PlannedTunnel, 'id' | 'families'>, saved: string): Gate | undefined {
+  const lines = new Set(saved.split('\n'));
+  const found = families.map((family) => listed.filter((gate) => lines.has(`add ${gateList(gate, family)} ${ownSet(id, family)}`)));
+  const lists = families.every((family) => listed.every((gate) => saved.includes(`create ${gateList(gate, family)} `)));
+  const [first = []] = found;
+  if (!lists || first.length > 1 || found.some((gatesOn) => gatesOn.join() !== first.join())) return undefined;
+  return first[0] ?? 'hold';
 }

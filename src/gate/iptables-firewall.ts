@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CarryOut, Gate, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
-import type { Firewall } from './firewall.js';
+import type { Firewall, GateOf } from './firewall.js';
 import { renderAddresses, renderSets, setsOf, setsStand } from './ipset.js';
 import { parseCounters, parseSave, renderInstall, renderRemoval, stands, type FoundTable } from './iptables.js';
 import { newSuffix, setPrefix } from './names.js';
@@ -81,11 +81,11 @@ export class IptablesFirewall implements Firewall {
     return { tookOver };
   }
 
-  async intact(plan: Plan): Promise<boolean> {
+  async intact(plan: Plan, gateOf: GateOf): Promise<boolean> {
     const [sets, ...saved] = await Promise.all([this.#run('ipset', ['-terse', 'list']), ...plan.families.map((family) => this.#run(program(this.#flavour, family, 'save'), []))]);
     const rules = plan.families.map((family, index) => ({ flavour: this.#flavour, family, tables: parseSave(saved[index] ?? '') }));
-    this.#seen = { sets: ours(listedNames(sets)), rules, setsStand: setsStand(plan, sets, this.#switching) };
-    return this.#seen.setsStand && plan.families.every((family, index) => stands(plan, family, saved[index] ?? ''));
+    this.#seen = { sets: ours(listedNames(sets)), rules, setsStand: setsStand(plan, sets, gateOf, this.#switching) };
+    return this.#seen.setsStand && plan.families.every((family, index) => stands(plan, family, saved[index] ?? '', this.#switching.matchGate));
   }
 
   /** Sets that stand are not filled again, which may take long; the gates are in them. */
@@ -95,7 +95,7 @@ export class IptablesFirewall implements Firewall {
       await this.install(plan);
       return 'closed';
     }
-    const closes = !found.setsStand || !this.#switching.gateSets;
+    const closes = !found.setsStand || !this.#switching.gateLists;
     if (closes) this.#close(plan);
     if (!found.setsStand) await this.#run('ipset', ['restore'], renderSets(plan, new Set(found.sets), this.#switching));
     // both at once: every millisecond counts
@@ -108,12 +108,12 @@ export class IptablesFirewall implements Firewall {
     return (await this.#kernelInterface(this.#flavour)) === 'nft';
   }
 
-  switchGate(id: string, from: Gate, to: Gate, carryOut?: CarryOut): void {
-    this.#switching.change(id, from, to, carryOut);
+  switchGate(planned: PlannedTunnel, from: Gate, to: Gate, carryOut?: CarryOut): void {
+    this.#switching.change(planned, from, to, carryOut);
   }
 
-  readGate(id: string): Promise<Gate | undefined> {
-    return this.#switching.read(id);
+  readGate(planned: PlannedTunnel): Promise<Gate | undefined> {
+    return this.#switching.read(planned);
   }
 
   async keepAddresses({ id, families: own }: PlannedTunnel, addresses: readonly KeptAddress[]): Promise<void> {
@@ -121,8 +121,9 @@ export class IptablesFirewall implements Firewall {
   }
 
   async counters(plan: Plan): Promise<ReadonlyMap<string, TrafficCounters>> {
-    const texts = await Promise.all(plan.families.map((family) => this.#run(program(this.#flavour, family, 'save'), ['-c', '-t', 'mangle'])));
-    return parseCounters(plan, texts.join('\n'));
+    const ofFamilies = await Promise.all(plan.families.map(async (family) => parseCounters(plan, family, await this.#run(program(this.#flavour, family, 'save'), ['-c', '-t', 'mangle']), this.#switching.matchGate)));
+    const sum = (name: string, direction: keyof TrafficCounters): number => ofFamilies.reduce((total, counters) => total + (counters.get(name)?.[direction] ?? 0), 0);
+    return new Map(plan.tunnels.map(({ tunnel: { name } }) => [name, { out: sum(name, 'out'), in: sum(name, 'in') }]));
   }
 
   async remove(beforeGuard: () => Promise<readonly string[]>): Promise<readonly string[]> {
@@ -171,7 +172,7 @@ export class IptablesFirewall implements Firewall {
   async #destroy(sets: readonly string[]): Promise<void> {
     if (sets.length === 0) return;
     // lists first: they hold on to the others
-    const isList = (name: string): boolean => /-(hold|open|reject|bypass)$/.test(name);
+    const isList = (name: string): boolean => /-(hold|open|reject|bypass)[46]?$/.test(name);
     const ordered = [...sets.filter(isList), ...sets.filter((name) => !isList(name))];
     let left = ordered;
     for (let attempt = 1; ; attempt++) {

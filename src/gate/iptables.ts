@@ -1,7 +1,8 @@
 import type { Gate, TrafficCounters } from '../core/ports.js';
-import { addressSet, anySet, chainPrefix, countChain, gateSet, guardChain, ownSet, remoteSet } from './names.js';
+import { addressSet, anySet, chainPrefix, gateList, ownSet, remoteSet } from './names.js';
 import { onlyTunnel, type Plan } from './plan.js';
 import { formatNet, type Family } from '../core/prefix.js';
+import type { PlannedTunnel } from './planned-tunnel.js';
 import type { Hook, Match, ProtocolMatch, Rule, Table, TableName, Verdict } from './rule.js';
 
 /** The guard is the first to come and the last to go: `iptables-restore` commits table by table, in this order. */
@@ -28,7 +29,7 @@ export function parseSave(text: string): readonly FoundTable[] {
 }
 
 /** Whether all chains of one family have as many rules as planned, and all of the system's that lead into ours do. */
-export function stands(plan: Plan, family: Family, saved: string): boolean {
+export function stands(plan: Plan, family: Family, saved: string, matchGate: MatchGate = inGateList): boolean {
   const tables = plan.tables.get(family);
   if (tables === undefined) return true;
   const counts = new Map<string, number>();
@@ -42,7 +43,7 @@ export function stands(plan: Plan, family: Family, saved: string): boolean {
   return tableOrder.every((name) => {
     const { hooks, chains } = tables[name];
     const systems = hooks.every(({ at }) => counts.get(`${name} ${at}`) === hooks.filter((hook) => hook.at === at).length);
-    return systems && [...chains].every(([chain, rules]) => (counts.get(`${name} ${chain}`) ?? 0) === rules.length);
+    return systems && [...chains].every(([chain, rules]) => (counts.get(`${name} ${chain}`) ?? 0) === linesOf(rules, { plan, family, matchGate }).length);
   });
 }
 
@@ -50,7 +51,7 @@ export function stands(plan: Plan, family: Family, saved: string): boolean {
  * The input of `iptables-restore --noflush` that brings one family to the plan, whatever is there: each table in one
  * transaction, in which our chains are refilled and our rules in the system's chains are put first.
  */
-export function renderInstall(plan: Plan, family: Family, found: readonly FoundTable[], matchGate: MatchGate = inGateSet): string {
+export function renderInstall(plan: Plan, family: Family, found: readonly FoundTable[], matchGate: MatchGate = inGateList): string {
   const tables = plan.tables.get(family);
   if (tables === undefined) return renderRemoval(found);
   const leftOver = found.filter(({ table }) => !tableOrder.some((name) => name === table));
@@ -68,11 +69,17 @@ export function renderRemoval(found: readonly FoundTable[]): string {
     .join('');
 }
 
-/** What a rule says to match what is this tunnel's (`own` matches that) while its gate is `gate`. */
-export type MatchGate = (id: string, gate: Gate, own: readonly string[]) => readonly string[];
+/**
+ * What rules say to match what belongs to these tunnels while their gate is `gate`, in as many rules as there are lines.
+ * `all`: these are all tunnels of the family. `own` matches what is a tunnel's.
+ */
+export type MatchGate = (gate: Gate, whose: { readonly tunnels: readonly PlannedTunnel[]; readonly all: boolean; readonly family: Family }, own: (id: string) => readonly string[]) => readonly (readonly string[])[];
 
-/** By a list of the tunnel's own sets that is full while the gate is on. */
-export const inGateSet: MatchGate = (id, gate) => inSet(gateSet(id, gate), 'dst');
+/** By the list of the sets of all tunnels whose gate it is; `hold`, which is asked for last, has none. */
+export const inGateList: MatchGate = (gate, { tunnels, all, family }, own) => {
+  const list = gate === 'hold' ? [] : inSet(gateList(gate, family), 'dst');
+  return all && gate !== 'hold' ? [list] : tunnels.map(({ id }) => [...own(id), ...list]);
+};
 
 interface Context {
   readonly plan: Plan;
@@ -82,25 +89,45 @@ interface Context {
 
 function renderTable(name: TableName, table: Table, context: Context, found: FoundTable | undefined): string {
   const stale = found?.chains.filter((chain) => !table.chains.has(chain)) ?? [];
-  const line = (chain: string, rule: Rule): string => [chain, ...rule.if.flatMap((match) => renderMatch(match, context)), ...renderVerdict(rule.then, context)].join(' ');
   const hooks = [...new Set<Hook>(table.hooks.map(({ at }) => at))];
   return [
     `*${name}`,
     ...[...table.chains.keys(), ...stale].map((chain) => `:${chain} - [0:0]`),
     ...(found?.jumps ?? []).map((jump) => `-D ${jump}`),
-    ...hooks.flatMap((hook) => table.hooks.filter(({ at }) => at === hook).map(({ rule }, index) => line(`-I ${hook} ${index + 1}`, rule))),
-    ...[...table.chains].flatMap(([chain, rules]) => rules.map((rule) => line(`-A ${chain}`, rule))),
+    ...hooks.flatMap((hook) => table.hooks.filter(({ at }) => at === hook).flatMap(({ rule }) => linesOf([rule], context)).map(({ text }, index) => `-I ${hook} ${index + 1} ${text}`)),
+    ...[...table.chains].flatMap(([chain, rules]) => linesOf(rules, context).map(({ text }) => `-A ${chain} ${text}`)),
     ...stale.map((chain) => `-X ${chain}`),
     'COMMIT',
     '',
   ].join('\n');
 }
 
+interface Line {
+  readonly text: string;
+  readonly counts: Rule['counts'];
+}
+
+/** Most rules are a line each. */
+function linesOf(rules: readonly Rule[], context: Context): readonly Line[] {
+  return rules.flatMap(({ if: matches, then, counts }) => {
+    const alternatives = matches.reduce<readonly (readonly string[])[]>((before, match) => renderMatch(match, context).flatMap((words) => before.map((line) => [...line, ...words])), [[]]);
+    return alternatives.map((words) => ({ text: [...words, ...renderVerdict(then, context)].join(' '), counts }));
+  });
+}
+
 const hex = (value: number): string => `0x${value.toString(16)}`;
 
-function renderMatch(match: Match, { plan, family, matchGate }: Context): readonly string[] {
+/** In as many ways as it takes rules. */
+function renderMatch(match: Match, context: Context): readonly (readonly string[])[] {
+  if (!('gate' in match)) return [renderPlainMatch(match, context)];
+  const { plan, family, matchGate } = context;
+  const { gate, of } = match;
+  const tunnels = plan.tunnels.filter(({ id, families }) => families.includes(family) && (of === 'any' || id === of.id));
+  return matchGate(gate, { tunnels, all: of === 'any', family }, (id) => inSet(ownSet(id, family), 'dst'));
+}
+
+function renderPlainMatch(match: Exclude<Match, { readonly gate: Gate }>, { plan, family }: Context): readonly string[] {
   if ('mark' in match) return ['-m', 'mark', '--mark', `${hex(match.mark)}/${hex(plan.marks.mask)}`];
-  if ('gate' in match) return matchGate(match.to.id, match.gate, inSet(ownSet(match.to.id, family), 'dst'));
   if ('to' in match) return inSet(setName(match.to, plan, family), 'dst');
   if ('from' in match) return inSet(setName(match.from, plan, family), 'src');
   if ('notKept' in match) return ['-m', 'set', '!', '--match-set', addressSet(match.notKept.id, family), 'src'];
@@ -154,16 +181,16 @@ function renderVerdict(verdict: Verdict, { plan, family }: Context): readonly st
   }
 }
 
-/** Packets per tunnel, from `iptables-save -c -t mangle`; both families may follow one another. */
-export function parseCounters(plan: Plan, text: string): ReadonlyMap<string, TrafficCounters> {
-  const out = new Map<string, number>();
-  const incoming = new Map<string, number>();
-  for (const line of text.split('\n')) {
-    const [, packets = '0', chain = '', rule = ''] = /^\[(\d+):\d+\] -A (\S+) (.*)$/.exec(line) ?? [];
-    // what returns from a chain of counts, or by more than the device from a guard's, is ignored
-    const counts = chain === countChain || chain.startsWith(`${countChain}-`);
-    const [into, key] = counts ? [incoming, /--match-set (\S+)-[46] src$/.exec(rule)?.[1]] : [out, /^-o \S+ -j RETURN$/.test(rule) ? chain : undefined];
-    if (key !== undefined) into.set(key, (into.get(key) ?? 0) + Number(packets));
+/** Packets per tunnel of one family, from `iptables-save -c -t mangle`, which lists the rules of a chain as they were added. */
+export function parseCounters(plan: Plan, family: Family, saved: string, matchGate: MatchGate = inGateList): ReadonlyMap<string, TrafficCounters> {
+  const rules = new Map<string, string[]>();
+  for (const [, packets = '0', chain = ''] of saved.matchAll(/^\[(\d+):\d+\] -A (\S+) /gm)) rules.set(chain, [...(rules.get(chain) ?? []), packets]);
+  const counted = new Map<string, { in: number; out: number }>(plan.tunnels.map(({ id }) => [id, { in: 0, out: 0 }]));
+  for (const [chain, planned] of plan.tables.get(family)?.mangle.chains ?? []) {
+    for (const [index, { counts }] of linesOf(planned, { plan, family, matchGate }).entries()) {
+      const sums = counts === undefined ? undefined : counted.get(counts.id);
+      if (counts !== undefined && sums !== undefined) sums[counts.direction] += Number(rules.get(chain)?.[index] ?? 0);
+    }
   }
-  return new Map(plan.tunnels.map(({ id, tunnel }) => [tunnel.name, { out: out.get(guardChain(id)) ?? 0, in: incoming.get(ownSet(id, 4).slice(0, -2)) ?? 0 }]));
+  return new Map(plan.tunnels.map(({ id, tunnel }) => [tunnel.name, counted.get(id) ?? { in: 0, out: 0 }]));
 }

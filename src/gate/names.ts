@@ -36,13 +36,15 @@ export const remoteSet = (family: Family): string => `${setPrefix}remote${family
 export const ownSet = (id: string, family: Family): string => `${setPrefix}${id}-${family}`;
 /** The tunnel's own addresses, which are kept while it is down, per family. */
 export const addressSet = (id: string, family: Family): string => `${setPrefix}${id}-a${family}`;
-/** A list of the tunnel's own sets while its gate is `gate`, else empty. */
-export const gateSet = (id: string, gate: Gate): string => `${setPrefix}${id}-${gate}`;
+/** A list of the own sets of all tunnels whose gate is `gate`, per family. */
+export const gateList = (gate: Gate, family: Family): string => `${setPrefix}${gate}${family}`;
 
 /** On while this tunnel's gate is `gate`: a condition of Xtables-addons (30 characters at most). */
 export const gateCondition = (id: string, gate: Gate): string => `${setPrefix}${id}-${gate}`;
 
+/** For what leaves by this tunnel's device, and for what is protected and leaves by any other. */
 export const guardChain = (id: string): string => `${chainPrefix}guard-${id}`;
+export const keptChain = `${chainPrefix}kept`;
 
 export const countChain = `${chainPrefix}count`;
 /** For tunnels that don't count everything. */

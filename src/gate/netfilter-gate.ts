@@ -45,7 +45,7 @@ export class NetfilterGate implements GatePort {
     this.#parts = parts;
     this.#repair = new SelfRepair({
       inTurn: (change) => this.#inTurn(change),
-      intact: async () => this.#plan === undefined || (!this.#unclear && (await this.#firewall()).intact(this.#plan)),
+      intact: () => this.#intact(),
       mend: () => this.#mend(),
       exposed: () => this.#exposed().map(({ planned }) => planned.tunnel.name),
       // Without default routes among ours nothing of it is asked: reading them may take long.
@@ -81,7 +81,7 @@ export class NetfilterGate implements GatePort {
       const firewall = await this.#firewall();
       if (current?.gate === undefined || !hasRules(current) || current.gate === gate || current.expected?.to === gate) return;
       current.expected?.change.cancel();
-      const change = firewall.prepareSwitch?.(current.planned.id, current.gate, gate);
+      const change = firewall.prepareSwitch?.(current.planned, current.gate, gate);
       current.expected = change && { from: current.gate, to: gate, change };
     });
   }
@@ -196,6 +196,12 @@ export class NetfilterGate implements GatePort {
     this.#current = next;
   }
 
+  async #intact(): Promise<boolean> {
+    if (this.#plan === undefined) return true;
+    const gates = new Map([...this.#current.values()].map(({ planned: { id }, gate }) => [id, gate]));
+    return !this.#unclear && (await this.#firewall()).intact(this.#plan, (id) => gates.get(id));
+  }
+
   /** Brings back what somebody else took away, every gate where it was. */
   async #mend(): Promise<void> {
     if (this.#plan === undefined) return;
@@ -210,7 +216,7 @@ export class NetfilterGate implements GatePort {
       const { planned, addresses, wanted } = current;
       current.gate = undefined;
       if (keptOf(addresses).length > 0) await firewall.keepAddresses(planned, keptOf(addresses));
-      if (wanted !== 'hold') await firewall.switchGate(planned.id, 'hold', wanted);
+      if (wanted !== 'hold') await firewall.switchGate(planned, 'hold', wanted);
       current.gate = wanted;
     }
   }
@@ -229,7 +235,7 @@ export class NetfilterGate implements GatePort {
 
   async #set(current: Current, gate: Gate, carryOut: CarryOut | undefined): Promise<void> {
     const firewall = await this.#firewall();
-    const from = current.gate ?? (hasRules(current) ? await firewall.readGate(current.planned.id) : current.wanted);
+    const from = current.gate ?? (hasRules(current) ? await firewall.readGate(current.planned) : current.wanted);
     if (from === undefined) throw new DaemonError('FIREWALL_FAILED', `the gate of ${current.planned.tunnel.name} is in no known state`, { hint: 'has something else changed our sets? a restart installs them anew' });
     await this.#switch(firewall, current, from, gate, carryOut);
   }
@@ -248,7 +254,7 @@ export class NetfilterGate implements GatePort {
       }
       if (from === 'bypass') {
         await routing.catching(planned, addresses, true).catch(async (error: unknown) => {
-          await firewall.switchGate(planned.id, gate, from);
+          await firewall.switchGate(planned, gate, from);
           throw error;
         });
       }
@@ -267,12 +273,12 @@ export class NetfilterGate implements GatePort {
         return;
       } catch (error) {
         // it may have ended before its time; has it done its work?
-        if ((await firewall.readGate(planned.id)) !== from) throw error;
+        if ((await firewall.readGate(planned)) !== from) throw error;
       }
     } else {
       expected?.change.cancel();
     }
-    await firewall.switchGate(planned.id, from, to, carryOut);
+    await firewall.switchGate(planned, from, to, carryOut);
   }
 
   #forget(): void {

@@ -13,6 +13,8 @@ export class NftFirewall implements Firewall {
   readonly #run: Runner;
   readonly #ready: ReadyRunner;
   #plan: Plan | undefined;
+  /** Where gates are that are not at `hold`. */
+  readonly #gates = new Map<string, Gate>();
   /** Packets that were counted before the counters were last reset. */
   #counted = new Map<string, TrafficCounters>();
 
@@ -29,6 +31,7 @@ export class NftFirewall implements Firewall {
     const found = await this.#inspect();
     await this.#apply(renderNftInstall(plan, found));
     this.#plan = plan;
+    this.#gates.clear();
     this.#counted = new Map();
     return { tookOver: found !== undefined };
   }
@@ -47,18 +50,25 @@ export class NftFirewall implements Firewall {
     return Promise.resolve(true);
   }
 
-  async switchGate(id: string, _from: Gate, to: Gate): Promise<void> {
+  async switchGate({ id }: PlannedTunnel, _from: Gate, to: Gate): Promise<void> {
     await this.#apply(this.#renderSwitch(id, to));
+    this.#gates.set(id, to);
   }
 
-  prepareSwitch(id: string, _from: Gate, to: Gate): PreparedSwitch {
+  prepareSwitch({ id }: PlannedTunnel, _from: Gate, to: Gate): PreparedSwitch {
     const program = this.#ready('nft', ['-f', '-']);
-    return { apply: () => program.finish(this.#renderSwitch(id, to)), cancel: () => { program.cancel(); } };
+    const apply = async (): Promise<void> => {
+      await program.finish(this.#renderSwitch(id, to));
+      this.#gates.set(id, to);
+    };
+    return { apply, cancel: () => { program.cancel(); } };
   }
 
-  async readGate(id: string): Promise<Gate | undefined> {
+  async readGate(planned: PlannedTunnel): Promise<Gate | undefined> {
     const found = await this.#inspect();
-    return found === undefined ? undefined : parseNftGate(id, found);
+    const gate = found === undefined ? undefined : parseNftGate(planned, found);
+    if (gate !== undefined) this.#gates.set(planned.id, gate);
+    return gate;
   }
 
   async keepAddresses({ id, families }: PlannedTunnel, addresses: readonly KeptAddress[]): Promise<void> {
@@ -86,7 +96,7 @@ export class NftFirewall implements Firewall {
 
   #renderSwitch(id: string, to: Gate): string {
     if (this.#plan === undefined) throw new DaemonError('FIREWALL_FAILED', 'no gate is installed');
-    return renderNftSwitch(this.#plan, id, to);
+    return renderNftSwitch(this.#plan, id, (of) => (of === id ? to : (this.#gates.get(of) ?? 'hold')));
   }
 
   async #apply(text: string): Promise<void> {

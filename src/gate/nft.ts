@@ -3,6 +3,7 @@ import { ownSet } from './names.js';
 import { gates, onlyTunnel, type Plan } from './plan.js';
 import { formatNet, type Family } from '../core/prefix.js';
 import { matchedRanges } from './ranges.js';
+import type { PlannedTunnel } from './planned-tunnel.js';
 import type { KeptAddress } from './routes.js';
 import type { Hook, Match, ProtocolMatch, Rule, Table, TableName, Verdict } from './rule.js';
 
@@ -25,12 +26,12 @@ export interface FoundNft {
   readonly chains: readonly string[];
   readonly sets: readonly string[];
   readonly counters: readonly string[];
-  /** Chains with a rule in them. */
-  readonly filled: ReadonlySet<string>;
+  /** The rules of chains that have any. */
+  readonly rules: ReadonlyMap<string, readonly string[]>;
 }
 
 export function parseTable(text: string): FoundNft {
-  const found = { chains: [] as string[], sets: [] as string[], counters: [] as string[], filled: new Set<string>() };
+  const found = { chains: [] as string[], sets: [] as string[], counters: [] as string[], rules: new Map<string, string[]>() };
   let chain: string | undefined;
   for (const line of text.split('\n')) {
     const [, kind, name = ''] = /^\t(chain|set|counter) (\S+) \{$/.exec(line) ?? [];
@@ -38,7 +39,7 @@ export function parseTable(text: string): FoundNft {
     else if (kind === 'counter') found.counters.push(name);
     else if (kind === 'chain') found.chains.push((chain = name));
     else if (line === '\t}') chain = undefined;
-    else if (chain !== undefined && !line.startsWith('\t\ttype ')) found.filled.add(chain);
+    else if (chain !== undefined && !line.startsWith('\t\ttype ')) found.rules.set(chain, [...(found.rules.get(chain) ?? []), line.trim()]);
   }
   return found;
 }
@@ -50,6 +51,8 @@ const bases: Readonly<Record<TableName, { readonly type: string; readonly priori
   filter: { type: 'filter', priority: -10 },
   nat: { type: 'nat', priority: 90 },
 };
+
+type GateMatch = Extract<Match, { readonly gate: Gate }>;
 
 interface Context {
   readonly plan: Plan;
@@ -92,15 +95,15 @@ export function nftStands(plan: Plan, found: FoundNft): boolean {
   const chains = [...fixed, ...gateChains(plan, () => 'hold')];
   return (
     chains.every(({ name }) => found.chains.includes(name)) &&
-    fixed.every(({ name, rules }) => rules.length === 0 || found.filled.has(name)) &&
+    fixed.every(({ name, rules }) => rules.length === 0 || found.rules.has(name)) &&
     netSets(plan).every(({ name }) => found.sets.includes(name)) &&
     counterNames(plan).every((name) => found.counters.includes(name))
   );
 }
 
-/** The input that switches one tunnel's gate in one transaction: only chains change, never sets. */
-export function renderNftSwitch(plan: Plan, id: string, to: Gate): string {
-  const own = gateChains(plan, () => to).filter(({ name }) => gates.some((gate) => name.startsWith(gatePrefix(id, gate))));
+/** The input that brings one tunnel's gate to where `gateOf` says, in one transaction: only chains change, never sets. */
+export function renderNftSwitch(plan: Plan, id: string, gateOf: (id: string) => Gate): string {
+  const own = gateChains(plan, gateOf).filter(({ name }) => gates.some((gate) => name.startsWith(gatePrefix(gate, 'any')) || name.startsWith(gatePrefix(gate, { id }))));
   return [...own.map(({ name }) => `flush chain ${nftTable} ${name}`), ...own.flatMap(({ name, rules }) => rules.map((rule) => `add rule ${nftTable} ${name} ${rule}`)), ''].join('\n');
 }
 
@@ -118,12 +121,11 @@ export function renderNftOpen(found: FoundNft): string {
   return found.chains.filter((name) => name.startsWith('hook-') && name !== baseName('mangle', 'POSTROUTING')).map((name) => `flush chain ${nftTable} ${name}\n`).join('');
 }
 
-/** Which gate is on: the one whose chains have rules; `open` has none. */
-export function parseNftGate(id: string, { chains, filled }: FoundNft): Gate | undefined {
-  const own = (gate: Gate): readonly string[] => chains.filter((name) => name.startsWith(gatePrefix(id, gate)));
-  const on = gates.filter((gate) => own(gate).some((name) => filled.has(name)));
-  if (on.length > 0) return on.length === 1 ? on[0] : undefined;
-  return own('hold').length > 0 ? 'open' : undefined;
+/** Which gate is on: the one whose chains have rules for the tunnel's set; `hold` has no chain for all tunnels. Undefined if nothing is installed, or it is no single one. */
+export function parseNftGate({ id, families }: Pick<PlannedTunnel, 'id' | 'families'>, { chains, rules }: FoundNft): Gate | undefined {
+  const on = gates.filter((gate) => families.some((family) => [...rules].some(([chain, lines]) => chain.startsWith(gatePrefix(gate, 'any')) && lines.some((line) => line.includes(` @${ownSet(id, family)} `)))));
+  if (!chains.some((chain) => chain.startsWith(gatePrefix('open', 'any')))) return undefined;
+  return on.length > 1 ? undefined : (on[0] ?? 'hold');
 }
 
 /** Packets per tunnel, from `nft reset counters table inet openvpn_ondemand`. */
@@ -169,7 +171,8 @@ function baseChains(plan: Plan): readonly RenderedChain[] {
     for (const { at, rule } of hooks) {
       const name = baseName(table, at);
       const chain = chains.get(name) ?? { hook: `type ${bases[table].type} hook ${at.toLowerCase()} priority ${bases[table].priority}; policy accept;`, rules: [] };
-      chain.rules.push(renderRule(rule, { plan, family }));
+      const text = renderRule(rule, { plan, family });
+      chain.rules.push(rule.if.some((match) => 'to' in match) ? text : `meta nfproto ipv${family} ${text}`);
       chains.set(name, chain);
     }
   }
@@ -180,12 +183,12 @@ function innerChains(plan: Plan): readonly RenderedChain[] {
   return tableEntries(plan).flatMap(({ family, table }) => [...table.chains].map(([chain, rules]) => ({ name: inFamily(chain, family), rules: rules.map((rule) => renderRule(rule, { plan, family })) })));
 }
 
-const gatePrefix = (id: string, gate: Gate): string => `gate-${id}-${gate}-`;
+const gatePrefix = (gate: Gate, of: GateMatch['of']): string => (of === 'any' ? `gates-${gate}-` : `gate-${of.id}-${gate}-`);
 
 /** Named by all that it does: what comes in may lead to another chain than what goes out. */
-const gateChain = (id: string, gate: Gate, verdict: Verdict, family: Family): string => `${gatePrefix(id, gate)}${verdict.do}${'chain' in verdict ? `-${verdict.chain}` : ''}-${family}`;
+const gateChain = ({ gate, of }: GateMatch, verdict: Verdict, family: Family): string => `${gatePrefix(gate, of)}${verdict.do}${'chain' in verdict ? `-${verdict.chain}` : ''}-${family}`;
 
-/** One chain for everything that a gate does: with its rule while the gate is on, else empty. */
+/** One chain for everything that a gate does, of one tunnel or of all: with a rule for each whose gate it is. */
 function gateChains(plan: Plan, gateOf: (id: string) => Gate): readonly RenderedChain[] {
   const chains = new Map<string, RenderedChain>();
   for (const { family, table } of tableEntries(plan)) {
@@ -193,11 +196,12 @@ function gateChains(plan: Plan, gateOf: (id: string) => Gate): readonly Rendered
       for (const { if: matches, then } of rules) {
         const match = matches.find((candidate) => 'gate' in candidate);
         if (match === undefined) continue;
-        const { to, gate } = match;
-        const name = gateChain(to.id, gate, then, family);
+        const name = gateChain(match, then, family);
+        if (chains.has(name)) continue;
         // to leave a chain from within another is to accept: nobody but us has rules behind in this base chain
         const verdict = then.do === 'return' ? 'accept' : renderVerdict(then, { plan, family });
-        chains.set(name, { name, rules: gateOf(to.id) === gate ? [verdict] : [] });
+        const on = plan.tunnels.filter(({ id, families }) => families.includes(family) && gateOf(id) === match.gate && (match.of === 'any' || match.of.id === id));
+        chains.set(name, { name, rules: on.map(({ id }) => `${daddr(family)} @${ownSet(id, family)} ${verdict}`) });
       }
     }
   }
@@ -214,18 +218,21 @@ function natChains({ tunnels }: Plan): readonly RenderedChain[] {
 function renderRule({ if: matches, then, counts }: Rule, context: Context): string {
   const gate = matches.find((match) => 'gate' in match);
   const nat = matches.find((match) => 'notKept' in match);
-  const inner = gate === undefined ? nat && natChain(nat.notKept.id, context.family) : gateChain(gate.to.id, gate.gate, then, context.family);
+  const inner = gate === undefined ? nat && natChain(nat.notKept.id, context.family) : gateChain(gate, then, context.family);
   const verdict = inner === undefined ? renderVerdict(then, context) : `jump ${inner}`;
   const counter = counts === undefined ? '' : `counter name ${counterName(counts.direction, counts.id, context.family)}`;
   return [...matches.map((match) => renderMatch(match, context)), counter, verdict].filter((part) => part !== '').join(' ');
 }
 
+const daddr = (family: Family): string => `${family === 4 ? 'ip' : 'ip6'} daddr`;
+
 const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
 
 function renderMatch(match: Match, { plan, family }: Context): string {
   const ip = family === 4 ? 'ip' : 'ip6';
+  if ('gate' in match) return ''; // its chain says so
   if ('mark' in match) return `meta nfproto ipv${family} meta mark & ${hex(plan.marks.mask)} == ${hex(match.mark)}`;
-  if ('to' in match) return `${ip} daddr @${setName(match.to, plan, family)}`;
+  if ('to' in match) return `${daddr(family)} @${setName(match.to, plan, family)}`;
   if ('from' in match) return `${ip} saddr @${setName(match.from, plan, family)}`;
   if ('notKept' in match) return ''; // its chain says so
   if ('toType' in match) return `fib daddr type ${match.toType}`;

@@ -9,8 +9,8 @@ export type Match =
   | { readonly from: 'any' | { readonly id: string } }
   /** The source is none of the addresses that this tunnel keeps. */
   | { readonly notKept: { readonly id: string } }
-  /** The destination is this tunnel's and its gate is `gate`. */
-  | { readonly to: { readonly id: string }; readonly gate: Gate }
+  /** The destination is anybody's whose gate is `gate`, or this tunnel's and its gate is that. `hold` is asked for after all others. */
+  | { readonly gate: Gate; readonly of: 'any' | { readonly id: string } }
   | { readonly toType: 'local' | 'broadcast' | 'multicast' }
   | { readonly fromLocal: true }
   | { readonly net: Net; readonly of: 'source' | 'destination' }

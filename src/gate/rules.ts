@@ -1,8 +1,9 @@
 import { icmpErrors } from '../core/icmp.js';
-import type { Marks } from '../core/ports.js';
+import type { Gate, Marks } from '../core/ports.js';
 import type { Family } from '../core/prefix.js';
-import { countedIn, held, passedOut, type Part } from './countable.js';
-import { chainPrefix, countChain, guardChain } from './names.js';
+import { byDevice } from './by-device.js';
+import { countedIn, held, passedOut, quietened, type Part } from './countable.js';
+import { chainPrefix, countChain, guardChain, keptChain } from './names.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import type { Match, Rule, Table, TableName } from './rule.js';
 
@@ -43,26 +44,31 @@ function exemptions(family: Family, marks: Marks, packets: 'forwarded' | 'local'
 
 /** Holds, before conntrack sees the packet. Nobody listening means dropped: no --queue-bypass. */
 function raw(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): Table {
-  const [incoming, outgoing, errors] = [`${chainPrefix}raw-in`, `${chainPrefix}raw-out`, `${chainPrefix}raw-err`];
+  const [incoming, outgoing] = [`${chainPrefix}raw-in`, `${chainPrefix}raw-out`];
+  const quiet = { in: tunnels.map((planned) => quietened(family, planned, 'in')), out: tunnels.map((planned) => quietened(family, planned, 'out')) };
   const [forwarded, local] = [tunnels.map((planned) => held(family, planned, 'in', marks)), tunnels.map((planned) => held(family, planned, 'out', marks))];
+  const passes = (gate: Gate): Rule => ({ if: [{ gate, of: 'any' }], then: leave });
   return {
     hooks: [
       { at: 'PREROUTING', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: incoming } } },
       { at: 'OUTPUT', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: outgoing } } },
     ],
     chains: new Map<string, readonly Rule[]>([
-      [incoming, [...exemptions(family, marks, 'forwarded'), ...inOne(forwarded)]],
+      [incoming, [passes('open'), ...exemptions(family, marks, 'forwarded'), passes('bypass'), ...inOne(quiet.in), passes('reject'), ...inOne(forwarded)]],
       [
         outgoing,
         [
+          passes('open'),
           ...exemptions(family, marks, 'local'),
+          passes('bypass'),
+          ...inOne(quiet.out),
+          passes('reject'),
           // this host's own errors, answers to what came before, wake nobody
-          ...icmpErrors[family].map((icmp) => ({ if: [{ icmp }], then: { do: 'jump' as const, chain: errors } })),
+          ...icmpErrors[family].map((icmp): Rule => ({ if: [{ icmp }], then: drop })),
           ...inOne(local),
         ],
       ],
-      [errors, tunnels.map(({ id }) => ({ if: [{ to: { id }, gate: 'hold' }], then: drop }))],
-      ...ofTheirOwn([...forwarded, ...local]),
+      ...ofTheirOwn([...quiet.in, ...quiet.out, ...forwarded, ...local]),
     ]),
   };
 }
@@ -70,28 +76,27 @@ function raw(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): T
 /** The guard, and the counters of what matches `protect`. */
 function mangle(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): Table {
   const [guard, back] = [`${chainPrefix}guard`, `${chainPrefix}back`];
-  const guards = tunnels.map((planned): [string, readonly Rule[]] => [
-    guardChain(planned.id),
-    [
-      ...passedOut(family, planned),
-      { if: [{ to: { id: planned.id }, gate: 'bypass' }], then: leave },
-      { if: [], then: drop },
-    ],
-  ]);
+  const toKept: Rule = { if: [{ to: 'any' }], then: { do: 'goto', chain: keptChain } };
+  const devices = byTunnelDevice(tunnels);
+  const chainOf = ([first]: readonly PlannedTunnel[]): string => guardChain(first?.id ?? '');
+  const leaving = byDevice('out', mapValues(devices, (own) => [{ if: [], then: { do: 'goto', chain: chainOf(own) } }]), guard, [toKept]);
   const counted = tunnels.map((planned) => countedIn(family, planned));
+  const coming = byDevice('in', mapValues(devices, (own) => inOne(own.map((planned) => countedIn(family, planned)))), countChain);
+  // What comes out of the tunnel may go anywhere: with `protect: 0.0.0.0/0`, LANs behind other routers are "protected" too.
+  const answering = byDevice('in', mapValues(devices, (own) => own.map(({ id }) => ({ if: [{ to: { id } }], then: { do: 'mark', mark: marks.transport } }))), back);
   return {
     hooks: [
-      { at: 'POSTROUTING', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: guard } } },
-      { at: 'FORWARD', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: back } } },
-      { at: 'PREROUTING', rule: { if: [{ from: 'any' }], then: { do: 'jump', chain: countChain } } },
+      { at: 'POSTROUTING', rule: { if: [], then: { do: 'jump', chain: guard } } },
+      { at: 'FORWARD', rule: { if: answering.any, then: { do: 'jump', chain: back } } },
+      { at: 'PREROUTING', rule: { if: coming.any, then: { do: 'jump', chain: countChain } } },
     ],
     chains: new Map<string, readonly Rule[]>([
-      ...guards,
+      [keptChain, [...exemptions(family, marks, 'leaving'), { if: [{ gate: 'bypass', of: 'any' }], then: leave }, { if: [], then: drop }]],
+      ...[...devices.values()].map((own): [string, readonly Rule[]] => [chainOf(own), [...own.flatMap((planned) => passedOut(family, planned)), toKept]]),
       ...ofTheirOwn(counted),
-      [guard, [...exemptions(family, marks, 'leaving'), ...tunnels.map(({ id }): Rule => ({ if: [{ to: { id } }], then: { do: 'goto', chain: guardChain(id) } }))]],
-      // What comes out of the tunnel may go anywhere: with `protect: 0.0.0.0/0`, LANs behind other routers are "protected" too.
-      [back, tunnels.map(({ id, tunnel }) => ({ if: [{ in: tunnel.device }, { to: { id } }], then: { do: 'mark', mark: marks.transport } }))],
-      [countChain, inOne(counted)],
+      ...[...leaving.chains, [guard, leaving.rules] as const],
+      ...[...answering.chains, [back, answering.rules] as const],
+      ...[...coming.chains, [countChain, coming.rules] as const],
     ]),
   };
 }
@@ -101,21 +106,27 @@ function mangle(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks)
  * what may not leave by this device doesn't get there. Under `reject`, and with the reject mark, it is answered there.
  */
 function withForwardGuard(table: Table, family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): Table {
-  const chain = `${chainPrefix}fwd-guard`;
-  const rules: readonly Rule[] = [
+  const [chain, other] = [`${chainPrefix}fwd-guard`, `${chainPrefix}fwd-kept`];
+  const leaving = byDevice('out', mapValues(byTunnelDevice(tunnels), (own) => own.map(({ id }) => ({ if: [{ to: { id } }], then: leave }))), chain, [{ if: [], then: { do: 'goto', chain: other } }]);
+  const kept: readonly Rule[] = [
     ...[marks.reject, marks.transport].map((mark) => ({ if: [{ mark }], then: leave })),
-    ...tunnels.map(({ id, tunnel }) => ({ if: [{ out: tunnel.device }, { to: { id } }], then: leave })),
     ...exemptions(family, marks, 'forwarded'),
-    ...tunnels.flatMap(({ id }) => (['hold', 'open'] as const).map((gate) => ({ if: [{ to: { id }, gate }], then: drop }))),
+    ...(['bypass', 'reject'] as const).map((gate): Rule => ({ if: [{ gate, of: 'any' }], then: leave })),
+    { if: [], then: drop },
   ];
-  return { hooks: [...table.hooks, { at: 'FORWARD', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain } } }], chains: new Map([...table.chains, [chain, rules]]) };
+  const hook = { at: 'FORWARD', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain } } } as const;
+  return { hooks: [...table.hooks, hook], chains: new Map([...table.chains, [other, kept], ...leaving.chains, [chain, leaving.rules]]) };
 }
 
 /** Answers: what was released with the reject mark, and everything under the gate `reject`. */
 function filter(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): Table {
   const [forward, output, answer] = [`${chainPrefix}forward`, `${chainPrefix}output`, `${chainPrefix}answer`];
-  const marked: Rule = { if: [{ mark: marks.reject }], then: { do: 'goto', chain: answer } };
-  const rejected = ({ id, tunnel }: PlannedTunnel, not: readonly Match[]): Rule => ({ if: [...not, { to: { id }, gate: 'reject' }], then: tunnel.onFailure === 'drop' ? drop : { do: 'goto', chain: answer } });
+  const [forwarded, local] = [`${chainPrefix}rejected-fwd`, `${chainPrefix}rejected-out`];
+  const first = (chain: string): readonly Rule[] => [
+    { if: [{ mark: marks.reject }], then: { do: 'goto', chain: answer } },
+    { if: [{ gate: 'reject', of: 'any' }], then: { do: 'goto', chain } },
+  ];
+  const rejected = ({ id, tunnel }: PlannedTunnel, not: readonly Match[]): Rule => ({ if: [...not, { to: { id } }], then: tunnel.onFailure === 'drop' ? drop : { do: 'goto', chain: answer } });
   return {
     hooks: [
       { at: 'FORWARD', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: forward } } },
@@ -123,8 +134,10 @@ function filter(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks)
     ],
     chains: new Map<string, readonly Rule[]>([
       [answer, [{ if: [{ protocol: 'tcp' }], then: { do: 'reset' } }, { if: [], then: { do: 'prohibit' } }]],
-      [forward, [marked, ...exemptions(family, marks, 'forwarded'), ...tunnels.map((planned) => rejected(planned, [{ notIn: planned.tunnel.device }]))]],
-      [output, [marked, ...exemptions(family, marks, 'local'), ...tunnels.map((planned) => rejected(planned, []))]],
+      [forwarded, [...exemptions(family, marks, 'forwarded'), ...tunnels.map((planned) => rejected(planned, [{ notIn: planned.tunnel.device }]))]],
+      [local, [...exemptions(family, marks, 'local'), ...tunnels.map((planned) => rejected(planned, []))]],
+      [forward, first(forwarded)],
+      [output, first(local)],
     ]),
   };
 }
@@ -139,6 +152,17 @@ function nat(tunnels: readonly PlannedTunnel[]): Table {
     hooks: [{ at: 'POSTROUTING', rule: { if: [{ fromLocal: true }], then: { do: 'jump', chain } } }],
     chains: new Map([[chain, tunnels.map(({ id, tunnel }) => ({ if: [{ out: tunnel.device }, { to: { id } }, { notKept: { id } }], then: { do: 'masquerade' } }))]]),
   };
+}
+
+/** Tunnels by their devices: a command's may be that of several. */
+function byTunnelDevice(tunnels: readonly PlannedTunnel[]): ReadonlyMap<string, readonly PlannedTunnel[]> {
+  const devices = new Map<string, readonly PlannedTunnel[]>();
+  for (const planned of tunnels) devices.set(planned.tunnel.device, [...(devices.get(planned.tunnel.device) ?? []), planned]);
+  return devices;
+}
+
+function mapValues<Value>(map: ReadonlyMap<string, Value>, rulesOf: (value: Value) => readonly Rule[]): ReadonlyMap<string, readonly Rule[]> {
+  return new Map([...map].map(([key, value]) => [key, rulesOf(value)]));
 }
 
 const inOne = (parts: readonly Part[]): readonly Rule[] => parts.flatMap(({ rules }) => rules);

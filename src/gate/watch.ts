@@ -28,7 +28,7 @@ export type StartWatch = (onLoss: () => void, onEnd: (listened: boolean) => void
  * switch a gate tell nothing.
  */
 export function mayBeOurs(line: string): boolean {
-  if (line.startsWith(`delete rule ${nftTable} `)) return !/^delete rule \S+ \S+ (gate|nat)-/.test(line);
+  if (line.startsWith(`delete rule ${nftTable} `)) return !/^delete rule \S+ \S+ (gates?|nat)-/.test(line);
   return line.startsWith('delete rule ') && (line.includes(` ${chainPrefix}`) || /^delete rule ip6? (raw|mangle|filter|nat) (PREROUTING|FORWARD|OUTPUT|POSTROUTING) /.test(line));
 }
 

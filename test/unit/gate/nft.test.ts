@@ -30,10 +30,14 @@ const listing = `table inet openvpn_ondemand {
 	}
 
 	chain gate-office-hold-queue-4 {
-		queue to 7
+		ip daddr @ood-office-4 queue to 7
 	}
 
-	chain gate-office-reject-goto-OOD-answer-4 {
+	chain gates-open-return-4 {
+		ip daddr @ood-other-4 accept
+	}
+
+	chain gates-reject-goto-OOD-rejected-fwd-4 {
 	}
 
 	chain gate-old-hold-queue-4 {
@@ -44,33 +48,40 @@ const listing = `table inet openvpn_ondemand {
 describe('nft', () => {
   it('reads its own table', () => {
     const found = parseTable(listing);
-    expect(found.chains).toEqual(['hook-raw-prerouting', 'hook-mangle-postrouting', 'gate-office-hold-queue-4', 'gate-office-reject-goto-OOD-answer-4', 'gate-old-hold-queue-4']);
+    expect(found.chains).toEqual(['hook-raw-prerouting', 'hook-mangle-postrouting', 'gate-office-hold-queue-4', 'gates-open-return-4', 'gates-reject-goto-OOD-rejected-fwd-4', 'gate-old-hold-queue-4']);
     expect([found.sets, found.counters]).toEqual([['ood-office-4'], ['in-office-4']]);
-    expect([...found.filled]).toEqual(['hook-raw-prerouting', 'gate-office-hold-queue-4']);
+    expect([...found.rules.keys()]).toEqual(['hook-raw-prerouting', 'gate-office-hold-queue-4', 'gates-open-return-4']);
   });
 
-  it('finds the gate that is on: the one with rules, else open', () => {
+  it('finds the gate that is on: the one whose chains have the set, else hold', () => {
     const found = parseTable(listing);
-    expect([parseNftGate('office', found), parseNftGate('old', found), parseNftGate('nobody', found)]).toEqual(['hold', 'open', undefined]);
+    const gateOf = (id: string) => parseNftGate({ id, families: [4] }, found);
+    expect([gateOf('other'), gateOf('office')]).toEqual(['open', 'hold']);
+    expect(parseNftGate({ id: 'office', families: [4] }, parseTable(''))).toBeUndefined();
+    expect(parseNftGate({ id: 'other', families: [4] }, { ...found, rules: new Map([...found.rules, ['gates-reject-return-4', ['ip daddr @ood-other-4 accept']]]) })).toBeUndefined();
   });
 
   it('refills a table that is there in one transaction, and deletes no base chain', () => {
     const lines = renderNftInstall(plan, parseTable(listing)).split('\n');
     expect(lines.slice(0, 2)).toEqual(['add table inet openvpn_ondemand', 'flush table inet openvpn_ondemand']);
     expect(lines.filter((line) => line.startsWith('delete '))).toEqual(['delete chain inet openvpn_ondemand gate-old-hold-queue-4', 'delete set inet openvpn_ondemand ood-office-4', 'delete counter inet openvpn_ondemand in-office-4']);
-    expect(lines).toContain('add rule inet openvpn_ondemand gate-office-hold-queue-4 queue num 7');
-    expect(lines).toContain('add rule inet openvpn_ondemand OOD-guard-office-4 oifname "ovpn-office" counter name out-office-4 return');
+    expect(lines).toContain('add rule inet openvpn_ondemand gate-office-hold-queue-4 ip daddr @ood-office-4 queue num 7');
+    expect(lines).toContain('add rule inet openvpn_ondemand OOD-guard-office-4 ip daddr @ood-office-4 counter name out-office-4 return');
     expect(renderNftInstall(plan, undefined)).not.toMatch(/^(flush|delete)/m);
   });
 
-  it('switches a gate by chains only, all of one tunnel', () => {
-    const text = renderNftSwitch(plan, 'silent', 'reject');
-    expect(text.split('\n').filter((line) => line.startsWith('add'))).toEqual(['add rule inet openvpn_ondemand gate-silent-reject-drop-6 drop']);
+  it('switches a gate by chains only: its own, and those of all tunnels', () => {
+    const text = renderNftSwitch(plan, 'silent', (id) => (id === 'silent' ? 'reject' : 'open'));
+    expect(text).toContain('add rule inet openvpn_ondemand gates-reject-goto-OOD-rejected-fwd-6 ip6 daddr @ood-silent-6 goto OOD-rejected-fwd-6\n');
+    expect(text).toContain('add rule inet openvpn_ondemand gates-open-return-4 ip daddr @ood-office-4 accept\n');
     expect(text).toContain('flush chain inet openvpn_ondemand gate-silent-hold-queue-6\n');
-    expect(text).not.toContain('office');
+    expect(text).not.toContain('gate-office');
     expect(text).not.toMatch(/element|\bset\b/);
-    expect(renderNftSwitch(plan, 'office', 'open')).not.toContain('add rule');
-    expect(renderNftSwitch(plan, 'office', 'bypass')).toContain('add rule inet openvpn_ondemand gate-office-bypass-return-4 accept\n');
+    expect(renderNftSwitch(plan, 'office', () => 'hold')).not.toContain('gates-open-return-4 ip');
+  });
+
+  it('has an unknown family\'s packets pass no chain of the other', () => {
+    expect(renderNftInstall(plan, undefined)).toContain('add rule inet openvpn_ondemand hook-mangle-postrouting meta nfproto ipv4 jump OOD-guard-4\n');
   });
 
   it('masquerades what is the tunnel\'s and has none of its addresses, and changes these by a chain, not a set', () => {
@@ -86,11 +97,11 @@ describe('nft', () => {
   it('stands while nothing but the rules of gates is missing', () => {
     const install = renderNftInstall(plan, undefined);
     const names = (what: string): string[] => [...install.matchAll(new RegExp(`^add ${what} \\S+ \\S+ (\\S+)`, 'gm'))].map(([, name = '']) => name);
-    const whole = { chains: names('chain'), sets: names('set'), counters: names('counter'), filled: new Set(names('rule')) };
-    const without = (lost: string): ReadonlySet<string> => new Set([...whole.filled].filter((name) => name !== lost));
+    const whole = { chains: names('chain'), sets: names('set'), counters: names('counter'), rules: new Map(names('rule').map((name): [string, readonly string[]] => [name, ['a rule']])) };
+    const without = (lost: string) => new Map([...whole.rules].filter(([name]) => name !== lost));
     expect(nftStands(plan, whole)).toBe(true);
-    expect(nftStands(plan, { ...whole, filled: without('gate-office-hold-queue-4') })).toBe(true);
-    expect(['hook-raw-prerouting', 'OOD-guard-office-4', 'nat-office-4'].map((lost) => nftStands(plan, { ...whole, filled: without(lost) }))).toEqual([false, false, false]);
+    expect(nftStands(plan, { ...whole, rules: without('gate-office-hold-queue-4') })).toBe(true);
+    expect(['hook-raw-prerouting', 'OOD-guard-office-4', 'nat-office-4'].map((lost) => nftStands(plan, { ...whole, rules: without(lost) }))).toEqual([false, false, false]);
     for (const part of ['chains', 'sets', 'counters'] as const) expect(nftStands(plan, { ...whole, [part]: whole[part].slice(1) })).toBe(false);
   });
 
@@ -100,6 +111,7 @@ describe('nft', () => {
     ['delete rule inet openvpn_ondemand hook-raw-output handle 7', true],
     ['delete rule inet openvpn_ondemand OOD-guard-office-4 handle 7', true],
     ['delete rule inet openvpn_ondemand gate-office-hold-queue-4 handle 7', false],
+    ['delete rule inet openvpn_ondemand gates-open-return-4 handle 7', false],
     ['delete rule inet openvpn_ondemand nat-office-4 handle 7', false],
     ['delete rule ip filter DOCKER handle 4', false],
     ['delete rule inet firewalld raw_PREROUTING handle 4', false],

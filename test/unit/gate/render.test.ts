@@ -1,8 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import type { GateTunnel, Marks } from '../../../src/core/ports.js';
-import { parseGate, renderAddresses, renderSets, setsOf, setsStand, switchedSets } from '../../../src/gate/ipset.js';
+import { parseGate, renderAddresses, renderSets, setsOf, setsStand } from '../../../src/gate/ipset.js';
+import { conditionSwitching } from '../../../src/gate/condition.js';
 import { parseCounters, parseSave, renderInstall, renderRemoval, stands } from '../../../src/gate/iptables.js';
-import { addressSet, anySet, gateSet, guardChain, heldChain, newSuffix, ownCountChain, ownSet, quietChain, tunnelId } from '../../../src/gate/names.js';
+import { addressSet, anySet, gateList, guardChain, heldChain, newSuffix, ownCountChain, ownSet, quietChain, tunnelId } from '../../../src/gate/names.js';
 import { gates, planOf, type Plan } from '../../../src/gate/plan.js';
 
 const marks: Marks = { mask: 0x00c00000, transport: 0x00400000, release: 0x00800000, reject: 0x00c00000 };
@@ -10,12 +11,12 @@ const office: GateTunnel = { name: 'office', device: 'ovpn-office', queue: 7, pr
 const plan = (...tunnels: readonly GateTunnel[]): Plan => planOf(tunnels.length === 0 ? [office] : tunnels, { marks, lans: [], closingTable: 500 });
 
 describe('names', () => {
-  it.each(['office', 'a', 'Twelve345678', 'thirteen-chars', 'büro', 'x'.repeat(200), 'any4', 'any 4'])('of %p fit the kernel', (name) => {
+  it.each(['office', 'a', 'Twelve345678', 'thirteen-chars', 'büro', 'x'.repeat(200), 'any4', 'any 4', 'open'])('of %p fit the kernel', (name) => {
     const id = tunnelId(name);
     expect(id).toMatch(/^[A-Za-z0-9-]{1,13}$/);
-    for (const set of [ownSet(id, 6), addressSet(id, 6), ...gates.map((gate) => gateSet(id, gate))]) expect(`${set}${newSuffix}`.length).toBeLessThanOrEqual(31);
+    for (const set of [ownSet(id, 6), addressSet(id, 6), ...gates.map((gate) => gateList(gate, 6))]) expect(`${set}${newSuffix}`.length).toBeLessThanOrEqual(31);
     for (const chain of [guardChain(id), ownCountChain(id), heldChain(id, 'out'), quietChain(id)]) expect(chain.length).toBeLessThanOrEqual(28);
-    expect([ownSet(id, 4), ownSet(id, 6)]).not.toContain(anySet(4));
+    for (const common of [anySet(4), ...gates.map((gate) => gateList(gate, 4))]) expect([ownSet(id, 4), ownSet(id, 6)]).not.toContain(common);
   });
 
   it('of different tunnels differ', () => {
@@ -28,20 +29,21 @@ describe('iptables', () => {
     const text = renderInstall(plan(), 4, []);
     expect(text.match(/^\*\w+$/gm)).toEqual(['*mangle', '*raw', '*filter', '*nat']);
     expect(text.match(/^COMMIT$/gm)).toHaveLength(4);
-    expect(text).toContain('-A OOD-raw-in ! -i ovpn-office -m set --match-set ood-office-hold dst -j NFQUEUE --queue-num 7\n');
-    expect(text).toContain('-A OOD-guard-office -o ovpn-office -j RETURN\n-A OOD-guard-office -m set --match-set ood-office-bypass dst -j RETURN\n-A OOD-guard-office -j DROP\n');
+    expect(text).toContain('-A OOD-raw-in ! -i ovpn-office -m set --match-set ood-office-4 dst -j NFQUEUE --queue-num 7\n');
+    expect(text).toContain('-I POSTROUTING 1 -j OOD-guard\n');
+    expect(text).toContain('-A OOD-guard -o ovpn-office -g OOD-guard-office\n-A OOD-guard -m set --match-set ood-office-4 dst -g OOD-kept\n');
+    expect(text).toContain('-A OOD-guard-office -m set --match-set ood-office-4 dst -j RETURN\n-A OOD-guard-office -m set --match-set ood-office-4 dst -g OOD-kept\n');
+    expect(text).toMatch(/-A OOD-kept -m set --match-set ood-bypass4 dst -j RETURN\n-A OOD-kept -j DROP\n/);
     expect(text).not.toContain('queue-bypass');
   });
 
   it('beside a flowtable lets nothing get to FORWARD that the guard would drop, but what is answered there', () => {
     const text = renderInstall(planOf([office, { ...office, name: 'fwd', device: 'ovpn-fwd', protect: ['10.98.0.0/16'] }], { marks, lans: [], closingTable: 500, guardForward: true }), 4, []);
-    const lines = text.split('\n').filter((line) => line.includes('OOD-fwd-guard ') && line.startsWith('-A '));
+    const linesOf = (chain: string): string[] => text.split('\n').filter((line) => line.startsWith(`-A ${chain} `)).map((line) => line.slice(chain.length + 4));
     expect(text).toContain('-I FORWARD 2 -m set --match-set ood-any4 dst -j OOD-fwd-guard\n');
-    expect(lines.slice(0, 4)).toEqual([
-      '-A OOD-fwd-guard -m mark --mark 0xc00000/0xc00000 -j RETURN', '-A OOD-fwd-guard -m mark --mark 0x400000/0xc00000 -j RETURN',
-      '-A OOD-fwd-guard -o ovpn-office -m set --match-set ood-office-4 dst -j RETURN', '-A OOD-fwd-guard -o ovpn-fwd -m set --match-set ood-fwd-4 dst -j RETURN',
-    ]);
-    expect(lines.slice(-4)).toEqual(['office-hold', 'office-open', 'fwd-hold', 'fwd-open'].map((set) => `-A OOD-fwd-guard -m set --match-set ood-${set} dst -j DROP`));
+    expect(linesOf('OOD-fwd-guard')).toEqual(['-o ovpn-office -m set --match-set ood-office-4 dst -j RETURN', '-o ovpn-fwd -m set --match-set ood-fwd-4 dst -j RETURN', '-g OOD-fwd-kept']);
+    expect(linesOf('OOD-fwd-kept').slice(0, 2)).toEqual(['-m mark --mark 0xc00000/0xc00000 -j RETURN', '-m mark --mark 0x400000/0xc00000 -j RETURN']);
+    expect(linesOf('OOD-fwd-kept').slice(-3)).toEqual(['-m set --match-set ood-bypass4 dst -j RETURN', '-m set --match-set ood-reject4 dst -j RETURN', '-j DROP']);
     expect(renderInstall(plan(), 4, [])).not.toContain('OOD-fwd-guard');
   });
 
@@ -67,13 +69,13 @@ describe('iptables', () => {
     const both = renderInstall(plan(office, lab), 4, []);
     expect(rulesOf('office', both)).toEqual(rulesOf('office', renderInstall(plan(office, { ...lab, ignore: [], wake: 'both' }), 4, [])));
     expect(rulesOf('lab', both)).toEqual(expect.arrayContaining([
-      '-A OOD-raw-in ! -i ovpn-lab -m set --match-set ood-lab-hold dst -j OOD-in-lab',
-      '-A OOD-raw-in ! -i ovpn-lab -m set --match-set ood-lab-reject dst -j OOD-quiet-lab',
-      '-A OOD-raw-out -m set --match-set ood-lab-hold dst -j OOD-out-lab',
-      '-A OOD-guard-lab -o ovpn-lab -p udp -m udp --dport 137:138 -d 10.98.1.0/24 -j RETURN',
-      '-A OOD-count -i ovpn-lab -g OOD-count-lab',
+      '-A OOD-raw-in ! -i ovpn-lab -m set --match-set ood-lab-4 dst -j OOD-in-lab',
+      '-A OOD-raw-in ! -i ovpn-lab -m set --match-set ood-lab-4 dst -m set --match-set ood-reject4 dst -p udp -m udp --dport 137:138 -d 10.98.1.0/24 -j DROP',
+      '-A OOD-raw-out -m set --match-set ood-lab-4 dst -j OOD-out-lab',
+      '-A OOD-guard-lab -p udp -m udp --dport 137:138 -d 10.98.1.0/24 -m set --match-set ood-lab-4 dst -j RETURN',
+      '-A OOD-count -i ovpn-lab -j OOD-count-lab',
       '-A OOD-count-lab -p udp -m udp --sport 137:138 -s 10.98.1.0/24 -j RETURN',
-      '-A OOD-count-lab -i ovpn-lab -m set --match-set ood-lab-4 src',
+      '-A OOD-count-lab -m set --match-set ood-lab-4 src',
     ]));
     expect(rulesOf('-A OOD-in-lab', both)).toEqual([
       '-A OOD-in-lab -p udp -m udp --dport 137:138 -d 10.98.1.0/24 -j DROP', '-A OOD-in-lab -i lan0 -j NFQUEUE --queue-num 8', '-A OOD-in-lab -i br-+ -j NFQUEUE --queue-num 8', '-A OOD-in-lab -j MARK --set-xmark 0xc00000/0xc00000',
@@ -88,11 +90,29 @@ describe('iptables', () => {
     for (const lost of lines.filter((line) => line.startsWith('-A'))) expect({ lost, stands: stands(plan(), 4, lines.filter((line) => line !== lost).join('\n')) }).toEqual({ lost, stands: false });
   });
 
-  it('adds up the counters of both families', () => {
-    const text = ['[3:99] -A OOD-guard-office -o ovpn-office -j RETURN', '[100:1] -A OOD-guard-office -j DROP', '[4:99] -A OOD-guard-office -o ovpn-office -j RETURN', '[5:9] -A OOD-count -i ovpn-office -m set --match-set ood-office-4 src', '[6:9] -A OOD-count -i ovpn-office -m set --match-set ood-office-6 src', '[50:1] -A POSTROUTING -o ovpn-office',
-      // what is ignored
-      '[60:1] -A OOD-guard-office -o ovpn-office -p udp -m udp --dport 123 -j RETURN', '[70:1] -A OOD-count -i ovpn-office -g OOD-count-office', '[80:1] -A OOD-count-office -p udp -m udp --sport 123 -j RETURN', '[7:9] -A OOD-count-office -i ovpn-office -m set --match-set ood-office-4 src'];
-    expect(parseCounters(plan(), text.join('\n'))).toEqual(new Map([['office', { out: 7, in: 18 }]]));
+  it('asks for the open gates before anything that takes longer', () => {
+    const text = renderInstall(plan(), 4, []);
+    for (const chain of ['OOD-raw-in', 'OOD-raw-out']) expect(text.split('\n').find((line) => line.startsWith(`-A ${chain} `))).toBe(`-A ${chain} -m set --match-set ood-open4 dst -j RETURN`);
+    expect(text).toContain('-A OOD-forward -m mark --mark 0xc00000/0xc00000 -g OOD-answer\n-A OOD-forward -m set --match-set ood-reject4 dst -g OOD-rejected-fwd\nCOMMIT'.replace('COMMIT', '-A OOD-output'));
+  });
+
+  it('reads the counters that are planned, whatever else is in the chain', () => {
+    const ignoring = plan({ ...office, ignore: [{ protocol: 'udp', ports: { first: 123, last: 123 } }] });
+    const packetsOf = (line: string): number => (line.startsWith("-A OOD-guard-office -m set --match-set ood-office-4 dst -j RETURN") ? 7 : line.startsWith("-A OOD-count-office -m set") ? 18 : 1000);
+    const saved = renderInstall(ignoring, 4, []).split('\n').map((line) => (line.startsWith('-A') ? `[${packetsOf(line)}:99] ${line}` : line)).join('\n');
+    expect(parseCounters(ignoring, 4, saved)).toEqual(new Map([['office', { out: 7, in: 18 }]]));
+    expect(parseCounters(ignoring, 6, '')).toEqual(new Map([['office', { out: 0, in: 0 }]]));
+  });
+
+  it('with conditions has a rule for each tunnel where others have one', () => {
+    const { matchGate } = conditionSwitching();
+    const two = plan(office, { ...office, name: 'other', device: 'ovpn-other', protect: ['10.1.0.0/16'] });
+    const text = renderInstall(two, 4, [], matchGate);
+    const not = (id: string): string => ['hold', 'reject', 'bypass'].map((gate) => `-m condition ! --condition ood-${id}-${gate}`).join(' ');
+    expect(text).toContain(`-A OOD-raw-in -m set --match-set ood-office-4 dst ${not('office')} -j RETURN\n-A OOD-raw-in -m set --match-set ood-other-4 dst ${not('other')} -j RETURN\n`);
+    expect(text).toContain('-A OOD-raw-in ! -i ovpn-other -m set --match-set ood-other-4 dst -m condition --condition ood-other-hold -j NFQUEUE --queue-num 7\n');
+    const saved = text.replaceAll(/^-I (\w+) \d+/gm, '-A $1');
+    expect([stands(two, 4, saved, matchGate), stands(two, 4, saved)]).toEqual([true, false]);
   });
 });
 
@@ -101,12 +121,12 @@ describe('ipset', () => {
     expect(renderSets(plan(), new Set())).toContain('create ood-office-4 hash:net family inet maxelem 65536\nadd ood-office-4 10.99.0.0/16\n');
     const again = renderSets(plan(), new Set([...setsOf(plan()), 'ood-office-4~']));
     expect(again).toContain('destroy ood-office-4~\ncreate ood-office-4~ hash:net family inet maxelem 65536\nadd ood-office-4~ 10.99.0.0/16\nswap ood-office-4~ ood-office-4\ndestroy ood-office-4~\n');
-    expect(again).not.toMatch(/^create ood-office-hold/m);
+    expect(again).not.toMatch(/^create ood-open/m);
   });
 
-  it('has hold on before the others are off', () => {
+  it('closes every gate before any set is filled', () => {
     const lines = renderSets(plan(), new Set(setsOf(plan()))).split('\n');
-    expect(lines.indexOf('add ood-office-hold ood-office-6 -exist')).toBeLessThan(lines.indexOf('flush ood-office-open'));
+    expect(lines.slice(0, 6)).toEqual(['open4', 'reject4', 'bypass4', 'open6', 'reject6', 'bypass6'].map((list) => `flush ood-${list}`));
   });
 
   it('splits what is everything, since hash:net has no length 0', () => {
@@ -116,22 +136,27 @@ describe('ipset', () => {
     expect(text).toContain('add ood-office-4 255.255.255.255 nomatch\n');
   });
 
-  it('stands if all sets are there, with addresses, and one gate is on', () => {
+  it('stands if all sets are there, with addresses, and the lists have whose gate it is', () => {
     const list = (sizeOf: (name: string) => number): string => setsOf(plan()).map((name) => `Name: ${name}\nType: hash:net\nNumber of entries: ${sizeOf(name)}\n`).join('\n');
-    const usual = (name: string): number => (/-(reject|bypass|hold|a[46])$/.test(name) ? 0 : 1);
-    expect(setsStand(plan(), list((name) => (name === 'ood-remote6' ? 0 : usual(name))))).toBe(true);
-    for (const empty of ['ood-office-4', 'ood-office-open']) expect(setsStand(plan(), list((name) => (name === empty ? 0 : usual(name))))).toBe(false);
-    expect(setsStand(plan(), list(usual).replace('Name: ood-office-bypass\n', 'Name: other\n'))).toBe(false);
+    const usual = (name: string): number => (/^ood-(reject|bypass)|-a[46]$/.test(name) ? 0 : 1);
+    const open = () => 'open' as const;
+    expect(setsStand(plan(), list((name) => (name === 'ood-remote6' ? 0 : usual(name))), open)).toBe(true);
+    for (const empty of ['ood-office-4', 'ood-open4', 'ood-open6']) expect(setsStand(plan(), list((name) => (name === empty ? 0 : usual(name))), open)).toBe(false);
+    expect([setsStand(plan(), list(usual), () => 'hold'), setsStand(plan(), list(usual), () => undefined)]).toEqual([false, true]);
+    expect(setsStand(plan(), list(usual).replace('Name: ood-bypass4\n', 'Name: other\n'), open)).toBe(false);
   });
 
   it('replaces the own addresses of each family by one swap', () => {
     expect(renderAddresses('office', [4], [{ family: 4, address: '10.8.0.6' }, { family: 6, address: 'fd00:8::6' }])).toBe('create ood-office-a4~ hash:ip family inet hashsize 64 maxelem 64 -exist\nflush ood-office-a4~\nadd ood-office-a4~ 10.8.0.6\nswap ood-office-a4~ ood-office-a4\ndestroy ood-office-a4~\n');
   });
 
-  it('switches by one swap, and finds the gate that is on', () => {
-    expect(switchedSets('office', 'hold', 'open')).toEqual(['ood-office-hold', 'ood-office-open']);
-    expect(parseGate('office', 'create ood-office-open list:set size 2\nadd ood-office-open ood-office-4\nadd ood-office2-hold ood-office2-4\n')).toBe('open');
-    expect(parseGate('office', 'create ood-office-open list:set size 2\n')).toBeUndefined();
+  it('finds the gate that is on: the list that has the sets of all families', () => {
+    const both = { id: 'office', families: [4, 6] } as const;
+    const saved = (...lines: readonly string[]): string => [...setsOf(plan()).map((name) => `create ${name} list:set size 8`), ...lines].join('\n');
+    expect(parseGate(both, saved('add ood-open4 ood-office-4', 'add ood-open6 ood-office-6', 'add ood-reject4 ood-office2-4'))).toBe('open');
+    expect(parseGate(both, saved('add ood-open4 ood-office-4'))).toBeUndefined();
+    expect(parseGate({ ...both, families: [4] }, saved('add ood-open4 ood-office-4', 'add ood-reject4 ood-office-4'))).toBeUndefined();
+    expect([parseGate(both, saved()), parseGate(both, '')]).toEqual(['hold', undefined]);
   });
 });
 
@@ -145,8 +170,8 @@ describe('plan', () => {
     expect(setsOf(plan()).filter((name) => name.startsWith('ood-any'))).toEqual([]);
     const two = plan(office, { ...office, name: 'other', protect: ['10.1.0.0/16'] });
     expect(setsOf(two).filter((name) => name.startsWith('ood-any'))).toEqual(['ood-any4']);
-    expect(renderInstall(two, 4, [])).toContain('-I POSTROUTING 1 -m set --match-set ood-any4 dst -j OOD-guard\n');
-    expect(renderInstall(two, 6, [])).toContain('-I POSTROUTING 1 -m set --match-set ood-office-6 dst -j OOD-guard\n');
+    expect(renderInstall(two, 4, [])).toContain('-I PREROUTING 1 -m set --match-set ood-any4 dst -j OOD-raw-in\n');
+    expect(renderInstall(two, 6, [])).toContain('-I PREROUTING 1 -m set --match-set ood-office-6 dst -j OOD-raw-in\n');
   });
 
   it('names a server of two tunnels once', () => {
