@@ -19,6 +19,7 @@ const families: readonly Family[] = [4, 6];
 
 /** With more prefixes than this a tunnel's closing table is filled when it is first used, not before the start. */
 const manyEntries = 2000;
+const manyRoutes = 10_000;
 
 /** The catch routes, the kept addresses and the rules of `catchFirst`: what `ip` does for the gate. */
 export class Routing {
@@ -64,13 +65,12 @@ export class Routing {
     const kept = new Map(plan.tunnels.map((tunnel) => [tunnel.tunnel.name, earlierAddresses(tunnel, found)]));
     this.#closing = new Set(plan.tunnels.filter(({ entries }) => entries.length <= manyEntries).map(({ closingTable }) => closingTable));
     const wanted = plan.tunnels.flatMap((tunnel) => this.#routes(tunnel, kept.get(tunnel.tunnel.name) ?? {}, true));
-    const intoDevices = plan.tunnels.flatMap((tunnel) => deviceRoutes(tunnel, this.#options.metric));
-    const keys = new Set([...wanted, ...intoDevices].map((route) => key(route)));
+    const stale = this.#stale(plan, wanted, found);
     const inUse = new Set([...kept.values()].flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6]));
+    await this.#apply((family) => found.rules.filter((rule) => rule.family === family).map(({ spec }) => `rule del ${spec}`));
+    await this.#replace(wanted);
     await this.#apply((family) => [
-      ...found.rules.filter((rule) => rule.family === family).map(({ spec }) => `rule del ${spec}`),
-      ...inFamily(wanted, family).map((route) => `route replace ${renderRoute(route, this.#target(family))}`),
-      ...inFamily(found.routes, family).filter((route) => !keys.has(key(route))).map((route) => `route del ${nameRoute(route)}`),
+      ...inFamily(stale, family).map((route) => `route del ${nameRoute(route)}`),
       ...inFamily(found.addresses, family).filter(({ address }) => !inUse.has(address)).map(dropAddress),
     ]);
     return kept;
@@ -151,6 +151,14 @@ export class Routing {
     ]);
   }
 
+  /** Where nothing was found, a hundred thousand routes need no comparison. */
+  #stale({ tunnels }: Plan, wanted: readonly Route[], { routes }: FoundRouting): readonly Route[] {
+    if (routes.length === 0) return [];
+    const intoDevices = tunnels.flatMap((tunnel) => deviceRoutes(tunnel, this.#options.metric));
+    const keys = new Set([...wanted, ...intoDevices].map((route) => key(route)));
+    return routes.filter((route) => !keys.has(key(route)));
+  }
+
   #routes(tunnel: PlannedTunnel, addresses: Addresses, catching: boolean): readonly Route[] {
     const { metric } = this.#options;
     return [...(catching ? catchRoutes(tunnel, metric, addresses) : []), ...(this.#closing.has(tunnel.closingTable) ? closingRoutes(tunnel, metric, addresses) : [])];
@@ -195,17 +203,26 @@ export class Routing {
     return this.#run('ip', ['-json', '-details', `-${family}`, ...args]);
   }
 
-  #replace(routes: readonly Route[]): Promise<void> {
-    return this.#apply((family) => inFamily(routes, family).map((route) => `route replace ${renderRoute(route, this.#target(family))}`));
-  }
-
   async #apply(linesOf: (family: Family) => readonly string[]): Promise<void> {
     for (const family of families) {
       const lines = linesOf(family);
-      if (lines.length > 0) await this.#run('ip', [`-${family}`, '-batch', '-'], lines.map((line) => `${line}\n`).join(''));
+      if (lines.length > 0) await this.#run('ip', [`-${family}`, '-batch', '-'], textOf(lines));
+    }
+  }
+
+  /** Half of them by each of two programs, if they are many: what takes long is their way into the kernel and back. */
+  async #replace(routes: readonly Route[]): Promise<void> {
+    for (const family of families) {
+      const lines = inFamily(routes, family).map((route) => `route replace ${renderRoute(route, this.#target(family))}`);
+      const middle = lines.length < manyRoutes ? lines.length : Math.ceil(lines.length / 2);
+      const parts = [lines.slice(0, middle), lines.slice(middle)].filter((part) => part.length > 0);
+      const results = await Promise.allSettled(parts.map((part) => this.#run('ip', [`-${family}`, '-batch', '-'], textOf(part))));
+      for (const result of results) if (result.status === 'rejected') throw result.reason;
     }
   }
 }
+
+const textOf = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join('');
 
 const key = (route: Route): string => `${route.family} ${nameRoute(route)}`;
 
@@ -221,6 +238,7 @@ export function keptOf({ ipv4, ipv6 }: Addresses): readonly KeptAddress[] {
 
 /** What the catch routes of an earlier run gave as source, if the address is still on `lo`. */
 function earlierAddresses(tunnel: PlannedTunnel, found: FoundRouting): Addresses {
+  if (found.addresses.length === 0) return {};
   const keys = new Set(catchRoutes(tunnel, 0, {}).map(({ family, prefix }) => `${family} ${prefix}`));
   const sources = found.routes.filter(({ family, prefix, table }) => table === undefined && keys.has(`${family} ${prefix}`));
   const pick = (family: Family): string | undefined => found.addresses.find((kept) => kept.family === family && sources.some(({ source }) => source === kept.address))?.address;
