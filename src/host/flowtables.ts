@@ -2,7 +2,7 @@ import { execa } from 'execa';
 
 /** What takes packets of established connections past every hook of the firewall (Documentation/networking/nf_flowtable.rst). */
 export interface Flowtable {
-  /** `inet fw4`. */
+  /** `inet fw4`, or `iptables filter` and its chain. */
   readonly table: string;
   readonly name: string;
   /** `flags offload`: a network card may forward by itself. */
@@ -14,11 +14,29 @@ export interface FlowtableOptions {
   readonly prefix?: readonly string[];
 }
 
-/** The flowtables of this machine; none where `nft` is not installed, or nobody may ask. */
-export async function listFlowtables({ prefix = [] }: FlowtableOptions = {}): Promise<readonly Flowtable[]> {
-  const [file, ...args] = [...prefix, 'nft', 'list', 'flowtables'];
-  const { stdout, failed } = await execa(file, args, { stdin: 'ignore', reject: false, timeout: 10_000, env: { LC_ALL: 'C' } });
-  return failed ? [] : parseFlowtables(stdout);
+/** Who tells of flowtables, and how it is read. */
+const witnesses = [
+  { program: 'nft', args: ['list', 'flowtables'], parse: parseFlowtables },
+  ...['iptables', 'ip6tables'].map((family) => ({ program: `${family}-save`, args: ['-t', 'filter'], parse: (text: string) => parseOffloadRules(text, family) })),
+] as const;
+
+/** The flowtables of which `run` hears; it resolves with what a program prints, undefined if that failed or is not installed. */
+export async function flowtablesBy(run: (program: string, args: readonly string[]) => Promise<string | undefined>): Promise<readonly Flowtable[]> {
+  return (await Promise.all(witnesses.map(async ({ program, args, parse }) => parse((await run(program, args)) ?? '')))).flat();
+}
+
+/** The flowtables of this machine; none where no program tells of them, or nobody may ask. */
+export function listFlowtables({ prefix = [] }: FlowtableOptions = {}): Promise<readonly Flowtable[]> {
+  return flowtablesBy(async (program, rest) => {
+    const [file = program, ...args] = [...prefix, program, ...rest];
+    const { stdout, failed } = await execa(file, args, { stdin: 'ignore', reject: false, timeout: 10_000, env: { LC_ALL: 'C' } });
+    return failed ? undefined : stdout;
+  });
+}
+
+/** From the output of `iptables-save`: OpenWrt's iptables has a target that does it, with a flowtable of its own (xt_FLOWOFFLOAD). */
+export function parseOffloadRules(text: string, program: string): readonly Flowtable[] {
+  return [...text.matchAll(/^-A (\S+) (?:.* )?-j FLOWOFFLOAD\b(.*)$/gm)].map(([, chain = '', options = '']) => ({ table: `${program} filter`, name: chain, hardware: / --hw\b/.test(options) }));
 }
 
 /** From the output of `nft list flowtables`. */

@@ -113,6 +113,13 @@ describe('network', () => {
       expect(await look('end', { 'nft list flowtables': listing() })).toMatchObject({ code: 'CONNTRACK_MISSING', severity: 'error' });
     });
 
+    it('of iptables, as OpenWrt has it, are found', async () => {
+      const rules = '*filter\n-A FORWARD -j zone_lan\n-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j FLOWOFFLOAD\nCOMMIT\n';
+      expect(await look('refuse', { 'iptables-save -t filter': rules })).toMatchObject({ code: 'FLOWTABLES', severity: 'error', message: expect.stringContaining('FORWARD (table iptables filter)') });
+      expect(await look('end', { 'ip6tables-save -t filter': rules.replace('OFFLOAD\n', 'OFFLOAD --hw\n'), 'conntrack --version': '' })).toMatchObject({ code: 'FLOWTABLES_HARDWARE' });
+      expect(await look('refuse', { 'iptables-save -t filter': '*filter\n-A FORWARD -j ACCEPT\nCOMMIT\n' })).toMatchObject({ code: 'FLOWTABLES', severity: 'ok' });
+    });
+
     it('must not let hardware forward', async () => {
       expect(await look('end', { 'nft list flowtables': listing('\t\tflags offload\n'), 'conntrack --version': '' })).toMatchObject({ code: 'FLOWTABLES_HARDWARE', severity: 'error' });
     });

@@ -1,5 +1,5 @@
 import type { Settings } from '../../../config/load.js';
-import { parseFlowtables } from '../../../host/flowtables.js';
+import { flowtablesBy } from '../../../host/flowtables.js';
 import { error, ok, warning, type Finding } from './finding.js';
 import type { Machine } from './machine.js';
 
@@ -44,9 +44,13 @@ async function checkIpv6(machine: Machine): Promise<Finding[]> {
 
 /** Packets of an offloaded flow pass no hook that holds, guards or counts (Documentation/networking/nf_flowtable.rst). */
 async function checkFlowtables(machine: Machine, offload: Settings['offload'] = 'refuse'): Promise<Finding[]> {
-  const listed = await machine.run('nft', ['list', 'flowtables']);
-  if (!listed?.succeeded) return [];
-  const found = parseFlowtables(listed.stdout);
+  const runs = { some: false };
+  const found = await flowtablesBy(async (program, args) => {
+    const told = await machine.run(program, args);
+    runs.some ||= told?.succeeded === true;
+    return told?.succeeded === true ? told.stdout : undefined;
+  });
+  if (!runs.some) return [];
   if (found.length === 0) return [ok('FLOWTABLES', 'no flowtable takes packets past the firewall')];
   const names = found.map(({ table, name }) => `${name} (table ${table})`).join(', ');
   const hardware = found.some((table) => table.hardware);
