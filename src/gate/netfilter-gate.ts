@@ -260,6 +260,18 @@ export class NetfilterGate implements GatePort {
       }
     }
     current.gate = current.wanted = gate;
+    if (from !== gate && (gate === 'hold' || gate === 'reject')) await this.#leaveDevice(current);
+  }
+
+  /** Routes into a device that is still there would lead nowhere, past the catch routes; those of others who share it stay. */
+  async #leaveDevice(current: Current): Promise<void> {
+    if (!current.routed) return;
+    current.routed = false;
+    if (routesIntoDevice(current.planned).byGate.length === 0) return;
+    const { routing } = this.#parts;
+    const { device } = current.planned.tunnel;
+    await routing.outOfDevice(current.planned);
+    for (const other of this.#current.values()) if (other.routed && other.planned.tunnel.device === device) await routing.intoDevice(other.planned);
   }
 
   /** By what was prepared for just this change, if it works; anything else that was prepared ends. */

@@ -97,6 +97,15 @@ export class Routing {
     if (routes.length > 0 && (await this.#isThere(tunnel.tunnel.device))) await this.#replace(routes);
   }
 
+  /** Our routes into a device go, which may outlive its link; if it is gone, they are. */
+  async outOfDevice({ families: own, tunnel: { device } }: PlannedTunnel): Promise<void> {
+    for (const family of own) {
+      await this.#run('ip', [`-${family}`, 'route', 'flush', 'dev', device, 'proto', String(routeProtocol)]).catch((error: unknown) => {
+        if (!(error instanceof DaemonError && error.code === 'ROUTE_FAILED')) throw error;
+      });
+    }
+  }
+
   /** The catch routes of one tunnel: there, or not. Without them there are none of ours into the device either. */
   async catching(tunnel: PlannedTunnel, addresses: Addresses, on: boolean): Promise<void> {
     const routes = catchRoutes(tunnel, this.#options.metric, addresses);

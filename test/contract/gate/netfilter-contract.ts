@@ -84,6 +84,24 @@ export function netfilterContract(backend: Backend): void {
         expect({ before, found, bypass, down }).toEqual({ before: ['tunnel', 'tunnel', 'underlay', 'underlay'], found: Array(4).fill('tunnel'), bypass: Array(4).fill('underlay'), down: Array(4).fill('held') });
       });
 
+      it('takes its routes out of a device that outlives its link', async () => {
+        const many = tunnelOf({ protect: ['10.99.0.0/16', '10.98.0.0/16', 'fd00:99::/48', 'fd00:98::/48'], linkRoutes: 1 });
+        await gate.install([many]);
+        await lab.linkUp(office.device, []);
+        await gate.route('office');
+        await gate.set('office', 'open');
+        const through = async (): Promise<number> => (await Promise.all(['-4', '-6'].map((family) => lab.router.ip(`${family} route show dev ${office.device} proto 208`)))).join('\n').split('\n').filter((line) => line !== '').length;
+        const made = await through();
+        await gate.set('office', 'hold');
+        const left = [await through(), await lab.router.ip('route get 10.98.1.1')];
+        await gate.route('office');
+        await gate.install([many]); // as a reload while it opens
+        const again = await through();
+        await lab.linkDown(office.device);
+        expect([made, left[0], again]).toEqual([4, 0, 4]);
+        expect(left[1]).toContain('dev lo');
+      });
+
       it('routes around what is not the tunnel\'s where the link only has routes for all of it, and where there are too many for the link', async () => {
         const own: { linkRoutes?: number } & ReturnType<typeof tunnelOf> = tunnelOf({ exclude: ['10.99.7.0/24'] });
         delete own.linkRoutes;
