@@ -34,7 +34,8 @@ export function readPrefix(text: string): Net | PrefixProblem {
 /** The network around a prefix as written: its host bits are cleared. */
 export function networkOf(written: Net): Net {
   const host = free(written);
-  return { ...written, bits: (written.bits >> host) << host };
+  const bits = (written.bits >> host) << host;
+  return bits === written.bits ? written : { ...written, bits };
 }
 
 /** Reads a prefix; host bits are cleared. Throws CONFIG_INVALID. */

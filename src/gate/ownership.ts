@@ -6,10 +6,7 @@ import { byNesting, formatNet, parseNet, specials, subtract, walkNested, type Ne
  * Whose an address is: the most specific statement about it decides. A tunnel that protects it, a tunnel that
  * excludes it (then the next one around decides), or an exemption that makes it nobody's.
  */
-interface Statement {
-  readonly net: Net;
-  readonly says: { readonly protectedBy: string } | { readonly excludedBy: string } | { readonly exempt: 'lan' | 'special' };
-}
+type Statement = { readonly protectedBy: string } | { readonly excludedBy: string } | { readonly exempt: 'lan' | 'special' };
 
 /** One line of a set: what is inside matches, or (`match: false`) does not, unless a longer line says otherwise. */
 export interface Entry {
@@ -19,12 +16,14 @@ export interface Entry {
   readonly lan: boolean;
 }
 
+/** A network with all that is said of it, and what follows from that. There may be a hundred thousand: one object for each, filled in place. */
 interface Node {
   readonly net: Net;
-  readonly statements: readonly Statement[];
-  readonly around: Node | undefined;
-  readonly owner: string | undefined;
-  readonly lan: boolean;
+  statements: readonly Statement[];
+  around: Node | undefined;
+  owner: string | undefined;
+  /** Nobody's for being on a LAN. */
+  lan: boolean;
 }
 
 /** The whole address space of both families with its owners. */
@@ -33,17 +32,16 @@ export class Ownership {
 
   /** `lans` are the prefixes on link, exempt where they are strictly inside a protected one. Throws CONFIG_INVALID. */
   constructor(tunnels: readonly GateTunnel[], lans: readonly Net[]) {
-    const merged: { net: Net; statements: Statement[] }[] = [];
-    for (const statement of [...statementsOf(tunnels, lans)].sort((a, b) => byNesting(a.net, b.net))) {
-      const last = merged.at(-1);
-      if (last !== undefined && byNesting(last.net, statement.net) === 0) last.statements.push(statement);
-      else merged.push({ net: statement.net, statements: [statement] });
-    }
-    for (const { net, statements } of merged) if (statements.length > 1) refuseTwoOwners(net, statements);
     const nodes: Node[] = [];
-    walkNested<{ net: Net; statements: Statement[] }, Node>(merged, (item, around) => {
-      const node = { ...item, around, ...decide(item.statements, around) };
-      nodes.push(node);
+    for (const node of saidOf(tunnels, lans).sort((a, b) => byNesting(a.net, b.net))) {
+      const last = nodes.at(-1);
+      if (last !== undefined && byNesting(last.net, node.net) === 0) last.statements = [...last.statements, ...node.statements];
+      else nodes.push(node);
+    }
+    for (const { net, statements } of nodes) if (statements.length > 1) refuseTwoOwners(net, statements);
+    walkNested<Node, Node>(nodes, (node, around) => {
+      node.around = around;
+      decide(node);
       return node;
     });
     this.#nodes = nodes;
@@ -51,39 +49,47 @@ export class Ownership {
 
   /** The lines of a set that matches what is this tunnel's, or, without a name, anybody's. */
   entries(tunnel?: string): readonly Entry[] {
-    const wanted = (node: Node): boolean => (tunnel === undefined ? node.owner !== undefined : node.owner === tunnel);
-    const matches = (node: Node | undefined): boolean => node !== undefined && wanted(node);
-    return this.#nodes.filter((node) => wanted(node) !== matches(node.around)).map((node) => ({ net: node.net, match: wanted(node), lan: node.lan }));
+    const matches = (node: Node | undefined): boolean => node !== undefined && (tunnel === undefined ? node.owner !== undefined : node.owner === tunnel);
+    const entries: Entry[] = [];
+    for (const node of this.#nodes) {
+      const match = matches(node);
+      if (match !== matches(node.around)) entries.push({ net: node.net, match, lan: node.lan });
+    }
+    return entries;
   }
 }
 
-function statementsOf(tunnels: readonly GateTunnel[], lans: readonly Net[]): readonly Statement[] {
-  const exempt = (nets: readonly Net[], why: 'lan' | 'special'): readonly Statement[] => nets.map((net) => ({ net, says: { exempt: why } }));
-  const ofTunnels = tunnels.flatMap(({ name, protect, exclude }): readonly Statement[] => {
-    // one object for all: there may be a hundred thousand
-    const [mine, notMine] = [{ protectedBy: name }, { excludedBy: name }];
-    return [...protect.map((text) => ({ net: parseNet(text), says: mine })), ...exclude.map((text) => ({ net: parseNet(text), says: notMine }))];
-  });
-  return [...exempt(specials, 'special'), ...exempt(lans, 'lan'), ...ofTunnels];
+function saidOf(tunnels: readonly GateTunnel[], lans: readonly Net[]): Node[] {
+  const all = (nets: readonly Net[], statement: Statement): Node[] => {
+    const statements = [statement];
+    return nets.map((net) => ({ net, statements, around: undefined, owner: undefined, lan: false }));
+  };
+  const ofTunnels = tunnels.flatMap(({ name, protect, exclude }) => [...all(protect.map(parseNet), { protectedBy: name }), ...all(exclude.map(parseNet), { excludedBy: name })]);
+  return [...all(specials, { exempt: 'special' }), ...all(lans, { exempt: 'lan' }), ...ofTunnels];
 }
 
 function refuseTwoOwners(net: Net, statements: readonly Statement[]): void {
-  const owners = [...new Set(statements.flatMap(({ says }) => ('protectedBy' in says ? [says.protectedBy] : [])))];
+  const owners = [...new Set(statements.flatMap((statement) => ('protectedBy' in statement ? [statement.protectedBy] : [])))];
   if (owners.length < 2) return;
   throw new DaemonError('CONFIG_INVALID', `${formatNet(net)} is protected by both ${owners.slice(0, 2).join(' and ')}`, { hint: 'of nested prefixes the longer one wins; equal ones need one owner' });
 }
 
 /** Walks from the most specific statements outwards. */
-function decide(statements: readonly Statement[], around: Node | undefined): { owner: string | undefined; lan: boolean } {
-  const [only] = statements;
-  if (statements.length === 1 && only !== undefined && 'protectedBy' in only.says) return { owner: only.says.protectedBy, lan: false };
+function decide(node: Node): void {
   const excluding = new Set<string>();
-  for (let level: { statements: readonly Statement[]; around: Node | undefined } | undefined = { statements, around }; level !== undefined; level = level.around) {
-    for (const { says } of level.statements) if ('excludedBy' in says) excluding.add(says.excludedBy);
-    for (const { says } of level.statements) if ('protectedBy' in says && !excluding.has(says.protectedBy)) return { owner: says.protectedBy, lan: false };
-    for (const { says } of level.statements) if ('exempt' in says) return { owner: undefined, lan: says.exempt === 'lan' };
+  for (let level: Node | undefined = node; level !== undefined; level = level.around) {
+    for (const statement of level.statements) if ('excludedBy' in statement) excluding.add(statement.excludedBy);
+    for (const statement of level.statements) {
+      if (!('protectedBy' in statement) || excluding.has(statement.protectedBy)) continue;
+      node.owner = statement.protectedBy;
+      return;
+    }
+    for (const statement of level.statements) {
+      if (!('exempt' in statement)) continue;
+      node.lan = statement.exempt === 'lan';
+      return;
+    }
   }
-  return { owner: undefined, lan: false };
 }
 
 /**

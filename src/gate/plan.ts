@@ -52,8 +52,8 @@ export function onlyTunnel(tunnels: readonly PlannedTunnel[], family: Family): P
 }
 
 function union(ownership: Ownership, tunnels: readonly PlannedTunnel[]): readonly Entry[] {
-  if (onlyTunnel(tunnels, 4) !== undefined && onlyTunnel(tunnels, 6) !== undefined) return [];
-  return ownership.entries().filter(({ net }) => onlyTunnel(tunnels, net.family) === undefined);
+  const shared = ([4, 6] as const).filter((family) => tunnels.filter(({ families }) => families.includes(family)).length > 1);
+  return shared.length === 0 ? [] : ownership.entries().filter(({ net }) => shared.includes(net.family));
 }
 
 function refuseTwins(tunnels: readonly PlannedTunnel[]): void {

@@ -50,8 +50,8 @@ export class SelfRepair {
   readonly events$ = this.#events.asObservable();
   #watch: Watch | undefined;
   #active = false;
-  /** A look is on its way. */
-  #due = false;
+  /** When the next look is due. */
+  #dueAt = Infinity;
   #lookedAt = 0;
   #retryMs = RETRY_MS;
   /** When all was known to stand last. */
@@ -98,12 +98,13 @@ export class SelfRepair {
     if (this.#active && performance.now() - this.#lookedAt >= pauseMs) this.look(0);
   }
 
-  /** Looks in a while, once for everything that happens until then. */
+  /** Looks in a while, once for everything that happens until then; earlier, if a look is due later. */
   look(afterMs: number): void {
-    if (this.#due || !this.#active) return;
-    this.#due = true;
+    const at = performance.now() + afterMs;
+    if (at >= this.#dueAt || !this.#active) return;
+    this.#dueAt = at;
     void sleep(afterMs, undefined, { ref: false })
-      .then(() => this.#parts.inTurn(() => this.check()))
+      .then(() => (this.#dueAt === at ? this.#parts.inTurn(() => this.check()) : undefined))
       .catch(() => undefined); // told, and tried again
   }
 
@@ -112,7 +113,7 @@ export class SelfRepair {
    * it could not be brought back.
    */
   async check(): Promise<boolean> {
-    this.#due = false; // what is taken away from here on is seen by the next look
+    this.#dueAt = Infinity; // what is taken away from here on is seen by the next look
     if (!this.#active) return false;
     this.#lookedAt = performance.now();
     const heard = this.#heard;
