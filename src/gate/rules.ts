@@ -50,7 +50,7 @@ function raw(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): T
   const passes = (gate: Gate): Rule => ({ if: [{ gate, of: 'any' }], then: leave });
   return {
     hooks: [
-      { at: 'PREROUTING', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: incoming } } },
+      { at: 'PREROUTING', rule: { if: [...fromOthers(tunnels), { to: 'any' }], then: { do: 'jump', chain: incoming } } },
       { at: 'OUTPUT', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: outgoing } } },
     ],
     chains: new Map<string, readonly Rule[]>([
@@ -129,7 +129,7 @@ function filter(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks)
   const rejected = ({ id, tunnel }: PlannedTunnel, not: readonly Match[]): Rule => ({ if: [...not, { to: { id } }], then: tunnel.onFailure === 'drop' ? drop : { do: 'goto', chain: answer } });
   return {
     hooks: [
-      { at: 'FORWARD', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: forward } } },
+      { at: 'FORWARD', rule: { if: [...fromOthers(tunnels), { to: 'any' }], then: { do: 'jump', chain: forward } } },
       { at: 'OUTPUT', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: output } } },
     ],
     chains: new Map<string, readonly Rule[]>([
@@ -152,6 +152,12 @@ function nat(tunnels: readonly PlannedTunnel[]): Table {
     hooks: [{ at: 'POSTROUTING', rule: { if: [{ fromLocal: true }], then: { do: 'jump', chain } } }],
     chains: new Map([[chain, tunnels.map(({ id, tunnel }) => ({ if: [{ out: tunnel.device }, { to: { id } }, { notKept: { id } }], then: { do: 'masquerade' } }))]]),
   };
+}
+
+/** What comes out of a tunnel's own device is neither held nor answered: where there is but one, its packets are asked nothing else. */
+function fromOthers(tunnels: readonly PlannedTunnel[]): readonly Match[] {
+  const [device, ...others] = byTunnelDevice(tunnels).keys();
+  return device === undefined || others.length > 0 ? [] : [{ notIn: device }];
 }
 
 /** Tunnels by their devices: a command's may be that of several. */

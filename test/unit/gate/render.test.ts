@@ -52,7 +52,7 @@ describe('iptables', () => {
     expect(found).toEqual([{ table: 'raw', chains: ['OOD-raw-in', 'OOD-old'], jumps: ['PREROUTING -j OOD-old', 'PREROUTING -g OOD-raw-in'] }]);
     const raw = /\*raw\n([^]*?)COMMIT/.exec(renderInstall(plan(), 4, found))?.[1]?.split('\n') ?? [];
     expect(raw.filter((line) => line.includes('OOD-old') || line.startsWith('-D') || line.startsWith('-I'))).toEqual([
-      ':OOD-old - [0:0]', '-D PREROUTING -j OOD-old', '-D PREROUTING -g OOD-raw-in', '-I PREROUTING 1 -m set --match-set ood-office-4 dst -j OOD-raw-in', '-I OUTPUT 1 -m set --match-set ood-office-4 dst -j OOD-raw-out', '-X OOD-old',
+      ':OOD-old - [0:0]', '-D PREROUTING -j OOD-old', '-D PREROUTING -g OOD-raw-in', '-I PREROUTING 1 ! -i ovpn-office -m set --match-set ood-office-4 dst -j OOD-raw-in', '-I OUTPUT 1 -m set --match-set ood-office-4 dst -j OOD-raw-out', '-X OOD-old',
     ]);
   });
 
@@ -170,8 +170,8 @@ describe('plan', () => {
     expect(setsOf(plan()).filter((name) => name.startsWith('ood-any'))).toEqual([]);
     const two = plan(office, { ...office, name: 'other', protect: ['10.1.0.0/16'] });
     expect(setsOf(two).filter((name) => name.startsWith('ood-any'))).toEqual(['ood-any4']);
-    expect(renderInstall(two, 4, [])).toContain('-I PREROUTING 1 -m set --match-set ood-any4 dst -j OOD-raw-in\n');
-    expect(renderInstall(two, 6, [])).toContain('-I PREROUTING 1 -m set --match-set ood-office-6 dst -j OOD-raw-in\n');
+    expect(renderInstall(two, 4, [])).toContain('-I OUTPUT 1 -m set --match-set ood-any4 dst -j OOD-raw-out\n');
+    expect(renderInstall(two, 6, [])).toContain('-I OUTPUT 1 -m set --match-set ood-office-6 dst -j OOD-raw-out\n');
   });
 
   it('names a server of two tunnels once', () => {
