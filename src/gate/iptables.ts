@@ -128,6 +128,7 @@ function renderMatch(match: Match, context: Context): readonly (readonly string[
 
 function renderPlainMatch(match: Exclude<Match, { readonly gate: Gate }>, { plan, family }: Context): readonly string[] {
   if ('mark' in match) return ['-m', 'mark', '--mark', `${hex(match.mark)}/${hex(plan.marks.mask)}`];
+  if ('notMark' in match) return ['-m', 'mark', '!', '--mark', `${hex(match.notMark)}/${hex(plan.marks.mask)}`];
   if ('to' in match) return inSet(setName(match.to, plan, family), 'dst');
   if ('from' in match) return inSet(setName(match.from, plan, family), 'src');
   if ('notKept' in match) return ['-m', 'set', '!', '--match-set', addressSet(match.notKept.id, family), 'src'];

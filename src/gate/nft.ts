@@ -231,6 +231,7 @@ const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
 function renderMatch(match: Match, { plan, family }: Context): string {
   const ip = family === 4 ? 'ip' : 'ip6';
   if ('gate' in match) return ''; // its chain says so
+  if ('notMark' in match) return `meta mark & ${hex(plan.marks.mask)} != ${hex(match.notMark)}`;
   if ('mark' in match) return `meta nfproto ipv${family} meta mark & ${hex(plan.marks.mask)} == ${hex(match.mark)}`;
   if ('to' in match) return `${daddr(family)} @${setName(match.to, plan, family)}`;
   if ('from' in match) return `${ip} saddr @${setName(match.from, plan, family)}`;

@@ -4,6 +4,7 @@ import type { Net } from '../core/prefix.js';
 /** Which packets: conditions of one rule are all to be met. */
 export type Match =
   | { readonly mark: number }
+  | { readonly notMark: number }
   /** Destination or source is anybody's, an OpenVPN server's, or this tunnel's. */
   | { readonly to: 'any' | 'remote' | { readonly id: string } }
   | { readonly from: 'any' | { readonly id: string } }

@@ -22,11 +22,15 @@ export function rulesOf(family: Family, tunnels: readonly PlannedTunnel[], marks
   return { mangle: guardForward ? withForwardGuard(guards, family, tunnels, marks) : guards, raw: raw(family, tunnels, marks), filter: filter(family, tunnels, marks), nat: nat(tunnels) };
 }
 
+/** OpenVPN's own packets: with each that goes through the tunnel there is one, so this is asked before anything that takes longer. */
+const notTransport = ({ transport }: Marks): Match => ({ notMark: transport });
+
 /**
- * The one list of exemptions of hold, guard and reject, as far as sets can't say it (ownership.ts has the rest).
+ * The one list of exemptions of hold, guard and reject, as far as sets can't say it (ownership.ts has the rest), and but for
+ * OpenVPN's own packets, which don't come to these chains.
  * `forwarded` packets have fewer of them: nobody on the LAN may reach an OpenVPN server or DHCP in clear through us.
  */
-function exemptions(family: Family, marks: Marks, packets: 'forwarded' | 'local' | 'leaving'): readonly Rule[] {
+function exemptions(family: Family, packets: 'forwarded' | 'local' | 'leaving'): readonly Rule[] {
   // where a packet's origin is not known from the hook, its source says it
   const local: readonly Match[] = packets === 'leaving' ? [{ fromLocal: true }] : [];
   const dhcp = family === 4 ? { source: 68, destination: 67 } : { source: 546, destination: 547 };
@@ -35,7 +39,7 @@ function exemptions(family: Family, marks: Marks, packets: 'forwarded' | 'local'
     { if: [{ udp: dhcp }, ...local], then: leave },
   ];
   return [
-    ...(packets === 'forwarded' ? [] : [{ if: [{ mark: marks.transport }], then: leave }, ...ofThisHost]),
+    ...(packets === 'forwarded' ? [] : ofThisHost),
     ...(['local', 'broadcast', 'multicast'] as const).filter((type) => family === 4 || type !== 'broadcast').map((toType) => ({ if: [{ toType }], then: leave })),
     // Neighbour discovery (RFC 4861): what was forwarded has no hop limit of 255, so this can't be used to get past.
     ...(family === 6 ? [133, 134, 135, 136, 137].map((icmp) => ({ if: [{ icmp, hopLimit: 255 }], then: leave })) : []),
@@ -51,15 +55,15 @@ function raw(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): T
   return {
     hooks: [
       { at: 'PREROUTING', rule: { if: [...fromOthers(tunnels), { to: 'any' }], then: { do: 'jump', chain: incoming } } },
-      { at: 'OUTPUT', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: outgoing } } },
+      { at: 'OUTPUT', rule: { if: [notTransport(marks), { to: 'any' }], then: { do: 'jump', chain: outgoing } } },
     ],
     chains: new Map<string, readonly Rule[]>([
-      [incoming, [passes('open'), ...exemptions(family, marks, 'forwarded'), passes('bypass'), ...inOne(quiet.in), passes('reject'), ...inOne(forwarded)]],
+      [incoming, [passes('open'), ...exemptions(family, 'forwarded'), passes('bypass'), ...inOne(quiet.in), passes('reject'), ...inOne(forwarded)]],
       [
         outgoing,
         [
           passes('open'),
-          ...exemptions(family, marks, 'local'),
+          ...exemptions(family, 'local'),
           passes('bypass'),
           ...inOne(quiet.out),
           passes('reject'),
@@ -86,12 +90,12 @@ function mangle(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks)
   const answering = byDevice('in', mapValues(devices, (own) => own.map(({ id }) => ({ if: [{ to: { id } }], then: { do: 'mark', mark: marks.transport } }))), back);
   return {
     hooks: [
-      { at: 'POSTROUTING', rule: { if: [], then: { do: 'jump', chain: guard } } },
+      { at: 'POSTROUTING', rule: { if: [notTransport(marks)], then: { do: 'jump', chain: guard } } },
       { at: 'FORWARD', rule: { if: answering.any, then: { do: 'jump', chain: back } } },
       { at: 'PREROUTING', rule: { if: coming.any, then: { do: 'jump', chain: countChain } } },
     ],
     chains: new Map<string, readonly Rule[]>([
-      [keptChain, [...exemptions(family, marks, 'leaving'), { if: [{ gate: 'bypass', of: 'any' }], then: leave }, { if: [], then: drop }]],
+      [keptChain, [...exemptions(family, 'leaving'), { if: [{ gate: 'bypass', of: 'any' }], then: leave }, { if: [], then: drop }]],
       ...[...devices.values()].map((own): [string, readonly Rule[]] => [chainOf(own), [...own.flatMap((planned) => passedOut(family, planned)), toKept]]),
       ...ofTheirOwn(counted),
       ...[...leaving.chains, [guard, leaving.rules] as const],
@@ -110,7 +114,7 @@ function withForwardGuard(table: Table, family: Family, tunnels: readonly Planne
   const leaving = byDevice('out', mapValues(byTunnelDevice(tunnels), (own) => own.map(({ id }) => ({ if: [{ to: { id } }], then: leave }))), chain, [{ if: [], then: { do: 'goto', chain: other } }]);
   const kept: readonly Rule[] = [
     ...[marks.reject, marks.transport].map((mark) => ({ if: [{ mark }], then: leave })),
-    ...exemptions(family, marks, 'forwarded'),
+    ...exemptions(family, 'forwarded'),
     ...(['bypass', 'reject'] as const).map((gate): Rule => ({ if: [{ gate, of: 'any' }], then: leave })),
     { if: [], then: drop },
   ];
@@ -130,12 +134,12 @@ function filter(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks)
   return {
     hooks: [
       { at: 'FORWARD', rule: { if: [...fromOthers(tunnels), { to: 'any' }], then: { do: 'jump', chain: forward } } },
-      { at: 'OUTPUT', rule: { if: [{ to: 'any' }], then: { do: 'jump', chain: output } } },
+      { at: 'OUTPUT', rule: { if: [notTransport(marks), { to: 'any' }], then: { do: 'jump', chain: output } } },
     ],
     chains: new Map<string, readonly Rule[]>([
       [answer, [{ if: [{ protocol: 'tcp' }], then: { do: 'reset' } }, { if: [], then: { do: 'prohibit' } }]],
-      [forwarded, [...exemptions(family, marks, 'forwarded'), ...tunnels.map((planned) => rejected(planned, [{ notIn: planned.tunnel.device }]))]],
-      [local, [...exemptions(family, marks, 'local'), ...tunnels.map((planned) => rejected(planned, []))]],
+      [forwarded, [...exemptions(family, 'forwarded'), ...tunnels.map((planned) => rejected(planned, [{ notIn: planned.tunnel.device }]))]],
+      [local, [...exemptions(family, 'local'), ...tunnels.map((planned) => rejected(planned, []))]],
       [forward, first(forwarded)],
       [output, first(local)],
     ]),

@@ -81,7 +81,7 @@ describe('nft', () => {
   });
 
   it('has an unknown family\'s packets pass no chain of the other', () => {
-    expect(renderNftInstall(plan, undefined)).toContain('add rule inet openvpn_ondemand hook-mangle-postrouting meta nfproto ipv4 jump OOD-guard-4\n');
+    expect(renderNftInstall(plan, undefined)).toContain('add rule inet openvpn_ondemand hook-mangle-postrouting meta nfproto ipv4 meta mark & 0xc00000 != 0x400000 jump OOD-guard-4\n');
   });
 
   it('masquerades what is the tunnel\'s and has none of its addresses, and changes these by a chain, not a set', () => {

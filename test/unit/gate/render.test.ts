@@ -30,7 +30,7 @@ describe('iptables', () => {
     expect(text.match(/^\*\w+$/gm)).toEqual(['*mangle', '*raw', '*filter', '*nat']);
     expect(text.match(/^COMMIT$/gm)).toHaveLength(4);
     expect(text).toContain('-A OOD-raw-in ! -i ovpn-office -m set --match-set ood-office-4 dst -j NFQUEUE --queue-num 7\n');
-    expect(text).toContain('-I POSTROUTING 1 -j OOD-guard\n');
+    expect(text).toContain('-I POSTROUTING 1 -m mark ! --mark 0x400000/0xc00000 -j OOD-guard\n');
     expect(text).toContain('-A OOD-guard -o ovpn-office -g OOD-guard-office\n-A OOD-guard -m set --match-set ood-office-4 dst -g OOD-kept\n');
     expect(text).toContain('-A OOD-guard-office -m set --match-set ood-office-4 dst -j RETURN\n-A OOD-guard-office -m set --match-set ood-office-4 dst -g OOD-kept\n');
     expect(text).toMatch(/-A OOD-kept -m set --match-set ood-bypass4 dst -j RETURN\n-A OOD-kept -j DROP\n/);
@@ -52,7 +52,7 @@ describe('iptables', () => {
     expect(found).toEqual([{ table: 'raw', chains: ['OOD-raw-in', 'OOD-old'], jumps: ['PREROUTING -j OOD-old', 'PREROUTING -g OOD-raw-in'] }]);
     const raw = /\*raw\n([^]*?)COMMIT/.exec(renderInstall(plan(), 4, found))?.[1]?.split('\n') ?? [];
     expect(raw.filter((line) => line.includes('OOD-old') || line.startsWith('-D') || line.startsWith('-I'))).toEqual([
-      ':OOD-old - [0:0]', '-D PREROUTING -j OOD-old', '-D PREROUTING -g OOD-raw-in', '-I PREROUTING 1 ! -i ovpn-office -m set --match-set ood-office-4 dst -j OOD-raw-in', '-I OUTPUT 1 -m set --match-set ood-office-4 dst -j OOD-raw-out', '-X OOD-old',
+      ':OOD-old - [0:0]', '-D PREROUTING -j OOD-old', '-D PREROUTING -g OOD-raw-in', '-I PREROUTING 1 ! -i ovpn-office -m set --match-set ood-office-4 dst -j OOD-raw-in', '-I OUTPUT 1 -m mark ! --mark 0x400000/0xc00000 -m set --match-set ood-office-4 dst -j OOD-raw-out', '-X OOD-old',
     ]);
   });
 
@@ -170,8 +170,8 @@ describe('plan', () => {
     expect(setsOf(plan()).filter((name) => name.startsWith('ood-any'))).toEqual([]);
     const two = plan(office, { ...office, name: 'other', protect: ['10.1.0.0/16'] });
     expect(setsOf(two).filter((name) => name.startsWith('ood-any'))).toEqual(['ood-any4']);
-    expect(renderInstall(two, 4, [])).toContain('-I OUTPUT 1 -m set --match-set ood-any4 dst -j OOD-raw-out\n');
-    expect(renderInstall(two, 6, [])).toContain('-I OUTPUT 1 -m set --match-set ood-office-6 dst -j OOD-raw-out\n');
+    expect(renderInstall(two, 4, [])).toContain('-I OUTPUT 1 -m mark ! --mark 0x400000/0xc00000 -m set --match-set ood-any4 dst -j OOD-raw-out\n');
+    expect(renderInstall(two, 6, [])).toContain('-I OUTPUT 1 -m mark ! --mark 0x400000/0xc00000 -m set --match-set ood-office-6 dst -j OOD-raw-out\n');
   });
 
   it('names a server of two tunnels once', () => {
