@@ -20,6 +20,7 @@ import { StateFile } from './host/state-file.js';
 import { Urgency } from './host/urgency.js';
 import { logGate, logStep, toBeLogged } from './log-step.js';
 import { withoutOffload } from './offload.js';
+import { rehearse } from './rehearsal.js';
 import { tunnelStatus } from './status.js';
 import { watchSurroundings } from './surroundings.js';
 import { TunnelSet } from './tunnel-set.js';
@@ -116,9 +117,13 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
   });
   tunnels.steps$.pipe(toBeLogged(() => urgency.raised)).subscribe((step) => { logStep(step, log); });
   await serveMetrics(settings, tunnels, undo);
+  // While the firewall's programs are at work we have time.
+  const rehearsed = rehearse(folder, systemClock);
+  undo.push(() => rehearsed);
   await tunnels.install();
   undo.push(() => (settings.onStop === 'flush' ? gate.remove() : holdAll(tunnels, gate)));
   undo.push(() => tunnels.end());
+  await rehearsed;
   await tunnels.start();
   undo.push(await watchSurroundings(tunnels, gate, log));
   await pauseAgain(stateFile, handlers, tunnels);
