@@ -18,8 +18,9 @@ import { listFlowtables } from './host/flowtables.js';
 import { askName } from './host/name-lookup.js';
 import { StateFile } from './host/state-file.js';
 import { Urgency } from './host/urgency.js';
-import { logGate, logStep } from './log-step.js';
+import { logGate, logStep, toBeLogged } from './log-step.js';
 import { withoutOffload } from './offload.js';
+import { rehearse } from './rehearsal.js';
 import { tunnelStatus } from './status.js';
 import { watchSurroundings } from './surroundings.js';
 import { TunnelSet } from './tunnel-set.js';
@@ -111,14 +112,18 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
   gate.events$.subscribe((event) => { logGate(event, log); });
   const urgency = new Urgency();
   tunnels.steps$.subscribe((step) => {
-    logStep(step, log);
     if (step.event.type === 'packets-held') gate.held();
     urgency.set(step.tunnel, isOpening(step.after.state));
   });
+  tunnels.steps$.pipe(toBeLogged(() => urgency.raised)).subscribe((step) => { logStep(step, log); });
   await serveMetrics(settings, tunnels, undo);
+  // While the firewall's programs are at work we have time.
+  const rehearsed = rehearse(folder, systemClock);
+  undo.push(() => rehearsed);
   await tunnels.install();
   undo.push(() => (settings.onStop === 'flush' ? gate.remove() : holdAll(tunnels, gate)));
   undo.push(() => tunnels.end());
+  await rehearsed;
   await tunnels.start();
   undo.push(await watchSurroundings(tunnels, gate, log));
   await pauseAgain(stateFile, handlers, tunnels);

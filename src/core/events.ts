@@ -66,8 +66,9 @@ export type CommandEvent =
 
 /** What the effects of the machine bring back. */
 export type EffectEvent =
-  /** The list of effects up to here is done; `held` packets are still held. */
-  | { readonly type: 'done'; readonly what: 'opened' | 'closed'; readonly held: number }
+  /** The list of effects up to here is done. */
+  | { readonly type: 'done'; readonly what: 'opened' }
+  | { readonly type: 'done'; readonly what: 'closed'; /** Packets that are still held. */ readonly held: number }
   | { readonly type: 'traffic'; /** Packets in both directions since the gate was installed. */ readonly packets: number }
   | { readonly type: 'effect-failed'; readonly effect: Effect['do']; readonly detail: string };
 

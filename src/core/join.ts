@@ -1,4 +1,4 @@
-import { catchError, concatMap, connect, defer, distinctUntilChanged, EMPTY, filter, from, ignoreElements, map, merge, type Observable, observeOn, of, queueScheduler, scan, share, Subject, switchMap, tap } from 'rxjs';
+import { concatMap, connect, defer, distinctUntilChanged, EMPTY, filter, ignoreElements, map, merge, Observable, observeOn, queueScheduler, scan, share, Subject, type Subscriber, switchMap, tap } from 'rxjs';
 import type { Effect, EffectEvent, GateEvent, TunnelEvent } from './events.js';
 import { messageOf } from './errors.js';
 import type { Policy } from './policy.js';
@@ -55,7 +55,8 @@ export function joinTunnel(parts: TunnelParts): Observable<Step> {
           switchMap((at) => (at === undefined ? EMPTY : parts.clock.at(at).pipe(map((): TunnelEvent => ({ type: 'clock' }))))),
         );
         const back$ = merge(effects$, clock$).pipe(tap((event) => { feedback$.next(event); }), ignoreElements());
-        return merge(steps$, back$);
+        // First what has to be done, then whoever looks on: a hold is not released later for a line in the log.
+        return merge(back$, steps$);
       }),
     );
   }).pipe(share());
@@ -72,58 +73,78 @@ function step(parts: TunnelParts, before: Tunnel, event: TunnelEvent): Step {
   return { tunnel: parts.name, now, event, before, after, effects };
 }
 
+/** One effect after the other. No operators of RxJS for each of them: many tunnels may wake at the same moment. */
 function carryOut(effects: readonly Effect[], parts: TunnelParts): Observable<EffectEvent> {
-  let current: Effect['do'] = 'report';
-  return from(effects).pipe(
-    concatMap((effect) => {
-      current = effect.do;
-      return perform(effect, parts);
-    }),
-    catchError((error: unknown) => of<EffectEvent>({ type: 'effect-failed', effect: current, detail: messageOf(error) })),
-  );
+  return new Observable((subscriber) => { void inTurn(effects, parts, subscriber); });
 }
 
-function perform(effect: Effect, { name, queue, link, gate, names }: TunnelParts): Observable<EffectEvent> {
+async function inTurn(effects: readonly Effect[], parts: TunnelParts, subscriber: Subscriber<EffectEvent>): Promise<void> {
+  for (const effect of effects) {
+    try {
+      const result = perform(effect, parts);
+      // Nothing waits for what was done within the call.
+      const event = result instanceof Promise ? await result : result;
+      if (subscriber.closed) return;
+      if (event) subscriber.next(event);
+    } catch (error) {
+      subscriber.next({ type: 'effect-failed', effect: effect.do, detail: messageOf(error) });
+      break;
+    }
+  }
+  subscriber.complete();
+}
+
+function perform(effect: Effect, { name, queue, link, gate, names }: TunnelParts): Promise<EffectEvent> | Promise<void> | EffectEvent | undefined {
   switch (effect.do) {
     case 'dial':
-      return at(() => { link.dial(); });
+      link.dial();
+      return undefined;
     case 'redial':
-      return at(() => { link.redial(); });
+      link.redial();
+      return undefined;
     case 'stop-link':
-      return at(() => { link.stop(); });
+      link.stop();
+      return undefined;
     case 'hold':
-      return at(() => { queue.hold(); });
+      queue.hold();
+      return undefined;
     case 'release':
-      return at(() => { queue.release(); });
+      queue.release();
+      return undefined;
     case 'answer':
-      return at(() => { queue.answer(); });
+      queue.answer();
+      return undefined;
     case 'drop':
-      return at(() => { queue.drop(effect.packets); });
+      queue.drop(effect.packets);
+      return undefined;
     case 'release-local':
-      return from(queue.releaseLocal()).pipe(ignoreElements());
+      return queue.releaseLocal();
     case 'gate':
-      return from(gate.set(name, effect.gate, (change) => { queue.carryOut(change); })).pipe(ignoreElements());
+      return gate.set(name, effect.gate, (change) => { queue.carryOut(change); });
     case 'expect-gate':
-      return at(() => { gate.expect(name, effect.gate); });
+      gate.expect(name, effect.gate);
+      return undefined;
     case 'catch-first':
-      return from(gate.catchFirst(name, effect.on)).pipe(ignoreElements());
+      return gate.catchFirst(name, effect.on);
     case 'keep-addresses':
-      return from(gate.keepAddresses(name, effect.addresses)).pipe(ignoreElements());
+      return gate.keepAddresses(name, effect.addresses);
     case 'route':
-      return from(gate.route(name)).pipe(ignoreElements());
+      return gate.route(name);
     case 'look-up':
-      return at(() => { names?.lookUp(effect.keep); });
+      names?.lookUp(effect.keep);
+      return undefined;
     case 'read-counters':
-      return from(gate.counters()).pipe(map((all): EffectEvent => ({ type: 'traffic', packets: (all.get(name)?.in ?? 0) + (all.get(name)?.out ?? 0) })));
+      return traffic(name, gate);
     case 'recount':
-      return at(() => { queue.stats(); });
+      queue.stats();
+      return undefined;
     case 'report':
-      return of({ type: 'done', what: effect.what, held: queue.stats().packets });
+      // What the kernel says of a queue is a long text where there are many: read only where somebody wants to know.
+      return effect.what === 'opened' ? { type: 'done', what: 'opened' } : { type: 'done', what: 'closed', held: queue.stats().packets };
   }
 }
 
-/** Done within the call: nothing waits for it. */
-function at(action: () => void): Observable<never> {
-  action();
-  return EMPTY;
+async function traffic(name: string, gate: GatePort): Promise<EffectEvent> {
+  const counted = (await gate.counters()).get(name);
+  return { type: 'traffic', packets: (counted?.in ?? 0) + (counted?.out ?? 0) };
 }

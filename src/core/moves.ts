@@ -99,7 +99,7 @@ export function check(tunnel: Tunnel, state: Up, { now, policy }: Context): Tran
   const { lookUpAt = Infinity, ...rest } = state;
   const looks = policy.hasNames === true && (!state.settled || now >= lookUpAt);
   const lookUp: Effect[] = looks ? [{ do: 'look-up', keep: true }] : [];
-  const keep: Effect[] = state.settled ? [] : [{ do: 'keep-addresses', addresses: state.connection.addresses }, { do: 'expect-gate', gate: 'hold' }];
+  const keep: Effect[] = state.settled ? [] : [{ do: 'recount' }, { do: 'keep-addresses', addresses: state.connection.addresses }, { do: 'expect-gate', gate: 'hold' }];
   const read: Effect[] = Number.isFinite(policy.idleMs) ? [{ do: 'read-counters' }] : [];
   return { tunnel: { ...tunnel, state: { ...(looks ? rest : state), settled: true, idle: { ...state.idle, nextCheckAt: Infinity } } }, effects: [...keep, ...read, ...lookUp] };
 }

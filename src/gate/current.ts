@@ -11,7 +11,9 @@ export interface Current {
   wanted: Gate;
   expected?: { readonly from: Gate; readonly to: Gate; readonly change: PreparedSwitch } | undefined;
   catchFirst: boolean;
-  /** The routes into the tunnel device that its link does not make have been made. */
+  /** There are routes into the tunnel device that its link does not make. */
+  readonly makesRoutes: boolean;
+  /** They have been made. */
   routed: boolean;
   addresses: Addresses;
 }

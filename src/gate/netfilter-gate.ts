@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { Addresses, CarryOut, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
 import { formatNet } from '../core/prefix.js';
@@ -33,7 +33,9 @@ export interface GateParts {
 export class NetfilterGate implements GatePort {
   readonly #parts: GateParts;
   #plan: Plan | undefined;
-  #current = new Map<string, Current>();
+  #current: ReadonlyMap<string, Current> = new Map();
+  /** Those among them that have a default route: asked for at every held packet, and mostly none. */
+  #defaults: readonly Current[] = [];
   #last: Promise<unknown> = Promise.resolve();
   /** An install over an earlier one has failed: what the kernel has is not known. */
   #unclear = false;
@@ -49,7 +51,7 @@ export class NetfilterGate implements GatePort {
       mend: () => this.#mend(),
       exposed: () => this.#exposed().map(({ planned }) => planned.tunnel.name),
       // Without default routes among ours nothing of it is asked: reading them may take long.
-      sent: () => ([...this.#current.values()].some(hasDefault) ? parts.sent(new Set([...this.#current.values()].map(({ planned }) => planned.tunnel.device))) : 0),
+      sent: () => (this.#defaults.length > 0 ? parts.sent(new Set([...this.#current.values()].map(({ planned }) => planned.tunnel.device))) : 0),
       startWatch: parts.startWatch,
     });
     this.events$ = this.#repair.events$;
@@ -94,7 +96,7 @@ export class NetfilterGate implements GatePort {
 
   async route(tunnel: string): Promise<void> {
     // Most tunnels have none to be made, and a release waits for this.
-    if (routesIntoDevice(this.#of(tunnel).planned).byGate.length === 0) {
+    if (!this.#of(tunnel).makesRoutes) {
       this.#of(tunnel).routed = true;
       return;
     }
@@ -183,7 +185,7 @@ export class NetfilterGate implements GatePort {
   /** The gates of a plan that was just installed: from `hold` to where they shall be. */
   async #take(plan: Plan, kept: ReadonlyMap<string, Addresses>, gateOf: (tunnel: string) => Gate | undefined): Promise<void> {
     const firewall = await this.#firewall();
-    const next = new Map(plan.tunnels.map((planned): [string, Current] => [planned.tunnel.name, { planned, gate: 'hold', wanted: 'hold', catchFirst: false, routed: false, addresses: kept.get(planned.tunnel.name) ?? {} }]));
+    const next = new Map(plan.tunnels.map((planned): [string, Current] => [planned.tunnel.name, { planned, gate: 'hold', wanted: 'hold', catchFirst: false, routed: false, addresses: kept.get(planned.tunnel.name) ?? {}, makesRoutes: routesIntoDevice(planned).byGate.length > 0 }]));
     for (const { expected } of this.#current.values()) expected?.change.cancel();
     for (const [name, current] of next) {
       if (keptOf(current.addresses).length > 0) await firewall.keepAddresses(current.planned, keptOf(current.addresses));
@@ -193,7 +195,7 @@ export class NetfilterGate implements GatePort {
       await this.#switch(firewall, current, 'hold', gateOf(name) ?? before?.wanted ?? 'hold');
       if (before?.catchFirst === true) await this.#catchFirst(current, true);
     }
-    this.#current = next;
+    this.#remember(next);
   }
 
   async #intact(): Promise<boolean> {
@@ -223,7 +225,7 @@ export class NetfilterGate implements GatePort {
 
   /** Those whose packets would go by the default route, were it not for the firewall. */
   #exposed(): readonly Current[] {
-    return [...this.#current.values()].filter((current) => hasDefault(current) && current.wanted !== 'open' && current.wanted !== 'bypass');
+    return this.#defaults.filter(({ wanted }) => wanted !== 'open' && wanted !== 'bypass');
   }
 
   async #removeAll(): Promise<readonly string[]> {
@@ -293,9 +295,14 @@ export class NetfilterGate implements GatePort {
     await firewall.switchGate(planned, from, to, carryOut);
   }
 
+  #remember(current: ReadonlyMap<string, Current>): void {
+    this.#current = current;
+    this.#defaults = [...current.values()].filter(hasDefault);
+  }
+
   #forget(): void {
     for (const { expected } of this.#current.values()) expected?.change.cancel();
-    this.#current = new Map();
+    this.#remember(new Map());
   }
 
   async #catchFirst(current: Current, on: boolean): Promise<void> {
@@ -322,10 +329,13 @@ export class NetfilterGate implements GatePort {
     return current;
   }
 
-  /** Changes never overlap, and one that failed does not stop the next. */
+  /**
+   * Changes never overlap, and one that failed does not stop the next. Between two of them everybody else gets a turn: a
+   * release waits for one gate to open, not for a hundred.
+   */
   #inTurn<Result>(change: () => Promise<Result>): Promise<Result> {
     const result = this.#last.then(change);
-    this.#last = result.catch(() => undefined);
+    this.#last = result.catch(() => undefined).then(() => setImmediate());
     return result;
   }
 }

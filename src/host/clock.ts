@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { defer, switchMap, timer } from 'rxjs';
+import { defer, Observable, switchMap } from 'rxjs';
 import type { ClockPort } from '../core/ports.js';
 
 /** A timer of Node.js takes no more, and fires at once for what is longer: 24.8 days. */
@@ -10,6 +10,17 @@ export const systemClock: ClockPort = {
   now: () => performance.timeOrigin + performance.now(),
   at: (time) => defer(() => {
     const waitMs = Math.max(0, time - systemClock.now());
-    return waitMs > LONGEST_MS ? timer(LONGEST_MS).pipe(switchMap(() => systemClock.at(time))) : timer(waitMs);
+    return waitMs > LONGEST_MS ? after(LONGEST_MS).pipe(switchMap(() => systemClock.at(time))) : after(waitMs);
   }),
 };
+
+/** RxJS's own timer is an interval within a scheduler, which costs more: each wake has some. */
+function after(waitMs: number): Observable<undefined> {
+  return new Observable((subscriber) => {
+    const timer = setTimeout(() => {
+      subscriber.next(undefined);
+      subscriber.complete();
+    }, waitMs);
+    return () => { clearTimeout(timer); };
+  });
+}

@@ -12,11 +12,16 @@ export class Urgency {
   readonly #usual = getPriority();
   readonly #holders = new Set<string>();
 
+  /** Some tunnel opens. */
+  get raised(): boolean {
+    return this.#holders.size > 0;
+  }
+
   set(holder: string, urgent: boolean): void {
-    const before = this.#holders.size > 0;
+    const before = this.raised;
     if (urgent) this.#holders.add(holder);
     else this.#holders.delete(holder);
-    const after = this.#holders.size > 0;
+    const after = this.raised;
     if (before === after) return;
     const nice = after ? URGENT : this.#usual;
     wish(() => { setPriority(nice); });

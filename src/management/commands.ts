@@ -116,6 +116,10 @@ function checkBody(body: readonly string[]): void {
  * @throws DaemonError MANAGEMENT_INVALID for anything that would not arrive as the one command that it is
  */
 export function prepareCommand(line: string, body?: readonly string[]): PreparedCommand {
+  return line === HOLD_RELEASE && body === undefined ? holdRelease : prepare(line, body);
+}
+
+function prepare(line: string, body?: readonly string[]): PreparedCommand {
   const found = parameters(line);
   const values = found.map(({ value }) => value);
   const name = values[0] ?? 'this line';
@@ -140,3 +144,7 @@ export function prepareCommand(line: string, body?: readonly string[]): Prepared
     followsRefusal: multiline ? [...(body ?? []), 'END'].map(() => 'ERROR: unknown command') : [],
   };
 }
+
+/** What packets wait for, and those of many tunnels at once: worked out ahead. */
+const HOLD_RELEASE = 'hold release';
+const holdRelease = prepare(HOLD_RELEASE);

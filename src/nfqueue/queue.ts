@@ -5,7 +5,7 @@ import type { QueueEvent } from '../core/events.js';
 import type { ClockPort, LogPort, Marks, QueuePort, QueueStats, RuleChange } from '../core/ports.js';
 import { HeldPackets } from './held.js';
 import type { WakePacket } from '../core/words.js';
-import { describePacket, isStray } from './packet.js';
+import { describePacket, headersOf, isStray } from './packet.js';
 
 export interface HoldQueueOptions {
   readonly tunnel: string;
@@ -152,19 +152,21 @@ export class HoldQueue implements QueuePort {
   #keep(batch: PacketBatch): void {
     const heldAt = this.#clock.now();
     const none = this.#held.size === 0;
-    let first;
-    let waking;
+    let first: WakePacket | undefined;
+    let waking = false;
     for (const packet of batch) {
       const local = packet.hook === 'output';
-      first ??= packet;
-      if (waking === undefined && !isStray(packet)) waking = packet;
+      if (!waking) {
+        const headers = headersOf(packet);
+        waking = !isStray(packet, headers);
+        if (waking || !first) first = describePacket(packet, headers);
+      }
       this.#held.add({ id: packet.id, mark: packet.mark, local, outDevice: local ? packet.outDevice : undefined, heldAt });
     }
     if (!first) return;
-    const described = describePacket(waking ?? first);
-    if (none) [this.#first, this.#wanted] = [described, false];
+    if (none) [this.#first, this.#wanted] = [first, false];
     if (waking) this.#wanted = true;
-    const held = { type: 'packets-held', count: batch.length, first: described } as const;
+    const held = { type: 'packets-held', count: batch.length, first } as const;
     this.#events$.next(waking ? held : { ...held, strays: [...batch.ids()] });
   }
 

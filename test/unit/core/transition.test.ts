@@ -50,7 +50,7 @@ const events = {
   'resume': { type: 'command', command: 'resume' },
   'network': { type: 'network', what: 'changed' },
   'device-gone': { type: 'device-gone' },
-  'opened': { type: 'done', what: 'opened', held: 0 },
+  'opened': { type: 'done', what: 'opened' },
   'closed': { type: 'done', what: 'closed', held: 0 },
   'closed, 2 held': { type: 'done', what: 'closed', held: 2 },
   'traffic': { type: 'traffic', packets: 8 },
@@ -394,13 +394,13 @@ describe('deadlines', () => {
     const up = transition(tunnelIn(states['dialing/opening']), events.opened, { ...context, policy: never }).tunnel;
     expect(deadlineOf(up.state, never)).toBe(now + 100);
     const { tunnel, effects } = transition(up, events.clock, { ...context, policy: never });
-    expect(effects.map(effectText)).toEqual(['keep-addresses', 'expect-gate hold']);
+    expect(effects.map(effectText)).toEqual(['recount', 'keep-addresses', 'expect-gate hold']);
     expect(deadlineOf(tunnel.state, never)).toBeUndefined();
   });
 
   it('keeps the addresses and begins to watch when the opening is over', () => {
     const up = transition(tunnelIn(states['dialing/opening']), events.opened, context).tunnel;
-    expect(transition(up, events.clock, context).effects.map(effectText)).toEqual(['keep-addresses', 'expect-gate hold', 'read-counters']);
+    expect(transition(up, events.clock, context).effects.map(effectText)).toEqual(['recount', 'keep-addresses', 'expect-gate hold', 'read-counters']);
   });
 });
 

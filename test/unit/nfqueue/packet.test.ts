@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { PacketBatch } from '../../../src/nfqueue/native/lib/batch.js';
 import type { Frame } from '../../../src/nfqueue/native/lib/packet.js';
 import { HAS, RECORD_WORDS, WORD } from '../../../src/nfqueue/native/lib/records.js';
-import { isStray } from '../../../src/nfqueue/packet.js';
+import { headersOf, isStray } from '../../../src/nfqueue/packet.js';
 import { bytes, ipv4, ipv6, tcp, u16, u32, udp } from './packets.js';
 
 type Words = Partial<Record<keyof typeof WORD, number>>;
@@ -108,7 +108,10 @@ describe('a batch', () => {
 
 describe('a stray', () => {
   const [fin, syn, rst, psh, ack] = [1, 2, 4, 8, 16];
-  const stray = (packet: Uint8Array, more: { hwProtocol?: number; length?: number } = {}): boolean => isStray({ payload: packet, hwProtocol: packet[0]! >> 4 === 6 ? 0x86dd : 0x0800, length: packet.length, ...more });
+  const stray = (packet: Uint8Array, more: { hwProtocol?: number; length?: number } = {}): boolean => {
+    const view = { payload: packet, hwProtocol: packet[0]! >> 4 === 6 ? 0x86dd : 0x0800, length: packet.length, ...more };
+    return isStray(view, headersOf(view));
+  };
   const both = (four: number, six: number, content: Uint8Array): readonly boolean[] => [stray(ipv4({ protocol: four, content })), stray(ipv6(six, content))];
   const timestamps = [8, 10, ...u32(1), ...u32(2), 1, 1];
 

@@ -1,0 +1,26 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import type { ClockPort } from '../../src/core/ports.js';
+import { systemClock } from '../../src/host/clock.js';
+import { rehearse } from '../../src/rehearsal.js';
+
+describe('the rehearsal', () => {
+  it('wakes and rests, and leaves nothing behind', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'rehearsal-'));
+    let asked = 0;
+    const counting: ClockPort = { ...systemClock, now: () => {
+      asked += 1;
+      return systemClock.now();
+    } };
+    await rehearse(folder, counting);
+    expect(asked).toBeGreaterThan(100); // each event of the twenty wakes has its time
+    expect(await readdir(folder)).toEqual([]);
+    await rm(folder, { recursive: true });
+  });
+
+  it('does not hinder the start where it cannot be', async () => {
+    await rehearse('/nowhere', systemClock);
+  });
+});
