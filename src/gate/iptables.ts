@@ -135,9 +135,9 @@ function renderPlainMatch(match: Exclude<Match, { readonly gate: Gate }>, { plan
   if ('toType' in match) return ['-m', 'addrtype', '--dst-type', match.toType.toUpperCase()];
   if ('fromLocal' in match) return ['-m', 'addrtype', '--src-type', 'LOCAL'];
   if ('net' in match) return [match.of === 'source' ? '-s' : '-d', formatNet(match.net)];
-  if ('in' in match) return ['-i', match.in.replace(/\*$/, '+')];
-  if ('notIn' in match) return ['!', '-i', match.notIn];
-  if ('out' in match) return ['-o', match.out];
+  if ('in' in match) return ['-i', wildcard(match.in)];
+  if ('notIn' in match) return ['!', '-i', wildcard(match.notIn)];
+  if ('out' in match) return ['-o', wildcard(match.out)];
   if ('protocol' in match) return renderProtocol(match, family);
   if ('udp' in match) return ['-p', 'udp', '-m', 'udp', '--sport', String(match.udp.source), '--dport', String(match.udp.destination)];
   const type = family === 4 ? ['-p', 'icmp', '-m', 'icmp', '--icmp-type', String(match.icmp)] : ['-p', 'ipv6-icmp', '-m', 'icmp6', '--icmpv6-type', String(match.icmp)];
@@ -148,6 +148,8 @@ function renderProtocol({ protocol, ports }: ProtocolMatch, family: Family): rea
   const name = protocol === 'icmp' && family === 6 ? 'ipv6-icmp' : protocol;
   return ['-p', name, ...(ports === undefined ? [] : ['-m', name, ports.of === 'source' ? '--sport' : '--dport', `${ports.first}:${ports.last}`])];
 }
+
+const wildcard = (device: string): string => device.replace(/\*$/, '+');
 
 const inSet = (name: string, direction: 'dst' | 'src'): readonly string[] => ['-m', 'set', '--match-set', name, direction];
 

@@ -2,6 +2,7 @@ import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { Addresses, CarryOut, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
 import { formatNet } from '../core/prefix.js';
+import { othersFirst } from '../core/turn.js';
 import { hasDefault, hasRules, type Current } from './current.js';
 import type { Firewall } from './firewall.js';
 import { planOf, type Plan } from './plan.js';
@@ -12,6 +13,7 @@ import type { StartWatch } from './watch.js';
 
 /** For some turns of the event loop. */
 const settlingMs = 3;
+const patienceMs = 10;
 
 export interface GateParts {
   /** Chosen once; may look around for it. */
@@ -62,6 +64,8 @@ export class NetfilterGate implements GatePort {
   }
 
   async set(tunnel: string, gate: Gate, carryOut?: CarryOut): Promise<void> {
+    // Packets of others that still wait are in more haste than those that pass through us until this gate is open.
+    if (gate === 'open') await othersFirst(patienceMs);
     await this.#inTurn(async () => {
       if (this.#unclear) await this.#repair.check();
       try {

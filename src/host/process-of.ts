@@ -1,5 +1,6 @@
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
+import { othersFirst } from '../core/turn.js';
 import { fits, inodeOf, tablesOf, type SocketQuery } from './socket-table.js';
 
 export type { SocketQuery };
@@ -19,14 +20,14 @@ export interface Limits {
   readonly descriptors: number;
 }
 
-const LIMITS: Limits = { sliceMs: 2, totalMs: 100, descriptors: 20_000 };
+const LIMITS: Limits = { sliceMs: 0.5, totalMs: 200, descriptors: 20_000 };
 const CHUNK_BYTES = 64 * 1024;
 
 /**
  * Which process sent a packet that this host made: by its socket in /proc/net and the descriptors in /proc/PID/fd. While
  * a packet is held its sender is still there, as a rule. Best effort within the limits: undefined if the socket isn't
- * found, can't be told from others, or belongs to a process that we may not look at. Never rejects. What waits to be
- * done goes first, before it starts and after every slice: the dial, and verdicts.
+ * found, can't be told from others, or belongs to a process that we may not look at. Never rejects. Whatever else there is
+ * to do goes first, before it starts and after every slice: the dial, and verdicts.
  */
 export function processOf(query: SocketQuery, limits: Limits = LIMITS): Promise<ProcessName | undefined> {
   // One at a time: a hundred packets that wake a hundred tunnels want their verdicts first.
@@ -60,7 +61,7 @@ class Budget {
   /** Lets others go first when the slice is over; resolves with whether there is anything left. */
   async left(): Promise<boolean> {
     if (performance.now() >= this.#sliceEnd) {
-      await new Promise((resolve) => { setImmediate(resolve); });
+      await othersFirst(this.#limits.totalMs);
       this.#sliceEnd = performance.now() + this.#limits.sliceMs;
     }
     return this.#descriptors < this.#limits.descriptors && performance.now() - this.#start < this.#limits.totalMs;

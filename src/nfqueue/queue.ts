@@ -28,6 +28,8 @@ const RECEIVE_BUFFER_BYTES = 8 << 20;
 const BURST = 64;
 /** A tun device's queue is 500 packets and a server's socket buffer 212,992 bytes: so many at once, and then a pause. */
 const PACE = { chunk: 64, chunkBytes: 96 * 1024, intervalMs: 2 } as const;
+/** Packets that come less often than this are no flow that could be overtaken. */
+const FLOW_MS = 10;
 /** More than a flood can be chased: after this what arrives is accepted at once, though older packets may still wait. */
 const RELEASE_DEADLINE_MS = 2000;
 
@@ -48,6 +50,7 @@ export class HoldQueue implements QueuePort {
   /** Not all that is held are strays. */
   #wanted = false;
   #kernelDrops = 0;
+  #arrivedAt = -Infinity;
   /** How many packets had come when the kernel was asked last what it had thrown away. */
   #looked: number | undefined = 0;
 
@@ -126,8 +129,9 @@ export class HoldQueue implements QueuePort {
   }
 
   carryOut(change: RuleChange): void {
-    // Only what is accepted as it comes can be waited for; a closing gate must not wait for anything.
-    this.#queue.requestInPause(change, this.#mode === 'accept' ? {} : { withinUs: 0 });
+    // Only what is accepted as it comes can be waited for, if anything comes; a closing gate must not wait for anything.
+    const flows = this.#mode === 'accept' && this.#clock.now() - this.#arrivedAt < FLOW_MS;
+    this.#queue.requestInPause(change, flows ? {} : { withinUs: 0 });
   }
 
   stats(): QueueStats {
@@ -144,6 +148,7 @@ export class HoldQueue implements QueuePort {
   }
 
   #arrived(batch: PacketBatch): void {
+    this.#arrivedAt = this.#clock.now();
     this.#counters.held += batch.length;
     if (this.#mode === 'hold') this.#keep(batch);
     else this.#pass(batch, this.#mode);

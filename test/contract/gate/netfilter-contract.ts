@@ -231,6 +231,23 @@ export function netfilterContract(backend: Backend): void {
       expect(counted).toEqual({ out: 2, in: 2 });
     });
 
+    it('finds a packet\'s device among those of many tunnels', async () => {
+      const tunnels = Array.from({ length: 12 }, (_, i) => ({ ...office, name: `t${i}`, device: `ovpn-t${i}`, protect: [`10.99.${i}.0/24`, `fd00:99:${i}::/48`] }));
+      await gate.install(tunnels);
+      const through = [];
+      for (const i of [1, 11]) {
+        const [name, device, four, six] = [`t${i}`, `ovpn-t${i}`, `10.99.${i}.1`, `fd00:99:${i}::1`];
+        await gate.set(name, 'open');
+        await lab.linkUp(device, tunnels[i]?.protect ?? []);
+        await lab.far.ip(`addr replace ${four}/32 dev lo`);
+        const went = [await lab.where('lan', { to: four }), await lab.where('router', { to: six })];
+        await lab.agents.far.send({ to: '10.77.1.2', from: four });
+        through.push({ went, in: (await gate.counters()).get(name)?.in });
+        await lab.linkDown(device);
+      }
+      expect(through).toEqual(Array(2).fill({ went: ['tunnel', 'tunnel'], in: 1 }));
+    });
+
     it('counts what goes through the tunnel device, both ways, both families', async () => {
       await gate.install([office]);
       await gate.set('office', 'open');
