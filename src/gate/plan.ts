@@ -47,8 +47,9 @@ export function planOf(tunnels: readonly GateTunnel[], { marks, lans, closingTab
 
 /** The tunnel whose own set is the union of its family, if there is just one. */
 export function onlyTunnel(tunnels: readonly PlannedTunnel[], family: Family): PlannedTunnel | undefined {
-  const own = tunnels.filter((tunnel) => tunnel.families.includes(family));
-  return own.length === 1 ? own[0] : undefined;
+  const first = tunnels.findIndex(({ families }) => families.includes(family));
+  const more = tunnels.some(({ families }, index) => index > first && families.includes(family));
+  return more ? undefined : tunnels[first];
 }
 
 function union(ownership: Ownership, tunnels: readonly PlannedTunnel[]): readonly Entry[] {
