@@ -46,6 +46,8 @@ export interface GateTunnel {
   readonly linkRoutes?: number;
   /** Those of `protect` that names stand for: no link routes them, the gate does. */
   readonly named?: readonly Prefix[];
+  /** What dnsmasq finds that these and their subdomains stand for is protected, too: it puts the addresses into sets of the gate. */
+  readonly domains?: readonly string[];
   /** Prefixes inside `protect` that are not protected (the LAN's own prefixes are added by the gate). */
   readonly exclude: readonly Prefix[];
   /** Addresses of the OpenVPN servers: this host may reach them outside of the tunnel. */
@@ -121,8 +123,11 @@ export interface GatePort {
   look(): void;
   /** A packet was held: by then what holds it stood. For the count of what went in clear, should it be gone soon. */
   held(): void;
-  /** Removes everything that is ours, also what an earlier run left; resolves with what it removed, one line each. */
-  remove(): Promise<readonly string[]>;
+  /**
+   * Removes everything that is ours, also what an earlier run left; resolves with what it removed, one line each. With
+   * `keepDomains` the sets that dnsmasq fills stay, with what is in them: what it answers from its cache it does not add again.
+   */
+  remove(options?: { readonly keepDomains?: boolean }): Promise<readonly string[]>;
 }
 
 /** What was held and what became of it, since the start. */

@@ -4,7 +4,7 @@ import type { PlannedTunnel } from './planned-tunnel.js';
 
 /** A tunnel that is installed, and what was done with it since. */
 export interface Current {
-  readonly planned: PlannedTunnel;
+  planned: PlannedTunnel;
   /** Undefined after a change that failed: then the kernel is asked. */
   gate: Gate | undefined;
   /** Where it was set last. */

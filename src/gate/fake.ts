@@ -3,7 +3,7 @@ import type { Addresses, Gate, GatePort, GateTunnel, Marks, Protocol, TrafficCou
 import { DaemonError } from '../core/errors.js';
 import type { GateEvent } from '../core/events.js';
 import { planOf, type Plan } from './plan.js';
-import { routesIntoDevice, type PlannedTunnel } from './planned-tunnel.js';
+import { hasDomains, routesIntoDevice, type PlannedTunnel } from './planned-tunnel.js';
 import { contains, formatNet, parseNet, type Net } from '../core/prefix.js';
 
 /** Where a packet of the LAN, or of this host, goes. */
@@ -43,6 +43,8 @@ export class FakeGate implements GatePort {
   readonly #events = new Subject<GateEvent>();
   readonly events$ = this.#events.asObservable();
   #plan: Plan | undefined;
+  /** What dnsmasq found, by tunnel. */
+  #resolved = new Map<string, readonly string[]>();
   #states = new Map<string, FakeState>();
   #traffic = new Map<string, TrafficCounters>();
   #failure: DaemonError | undefined;
@@ -60,6 +62,12 @@ export class FakeGate implements GatePort {
   count(tunnel: string, { out = 0, in: incoming = 0 }: Partial<TrafficCounters>): void {
     const before = this.#traffic.get(tunnel) ?? { out: 0, in: 0 };
     this.#traffic.set(tunnel, { out: before.out + out, in: before.in + incoming });
+  }
+
+  /** As if dnsmasq had found that a domain of this tunnel stands for that address. */
+  resolve(tunnel: string, address: string): void {
+    if (!hasDomains(this.#of(tunnel).planned)) throw new DaemonError('FIREWALL_FAILED', `there is no set for domains of ${tunnel}`);
+    this.#resolved.set(tunnel, [...(this.#resolved.get(tunnel) ?? []), address]);
   }
 
   /** As if somebody had flushed the firewall, and all stood again after a while; `escaped` as the real one counts it. */
@@ -92,9 +100,12 @@ export class FakeGate implements GatePort {
   /** Where a packet from the LAN (`lan`) or of this host (`router`) to an address goes now. */
   fate(from: 'lan' | 'router', to: string, packet: FakePacket): FakeFate {
     const address = parseNet(to);
-    const state = [...this.#states.values()].find(({ planned }) => owns(planned, address));
-    const toRemote = from === 'router' && this.#plan?.remotes.some((remote) => contains(remote, address)) === true;
-    if (state === undefined || toRemote) return 'underlay';
+    const toRemote = this.#plan?.remotes.some((remote) => contains(remote, address)) === true;
+    const states = [...this.#states.values()];
+    const byDomain = states.find(({ planned }) => this.#resolved.get(planned.tunnel.name)?.includes(to));
+    const state = states.find(({ planned }) => owns(planned, address)) ?? byDomain;
+    if (state === undefined || (toRemote && from === 'router')) return 'underlay';
+    if (toRemote && state === byDomain) return 'nowhere';
     const { tunnel } = state.planned;
     const up = this.devices.has(tunnel.device);
     const refused = tunnel.onFailure === 'reject' ? 'refused' : 'nowhere';
@@ -123,6 +134,7 @@ export class FakeGate implements GatePort {
       }));
       this.#traffic = new Map();
       this.#plan = plan;
+      for (const planned of plan.tunnels) if (!hasDomains(planned)) this.#resolved.delete(planned.tunnel.name);
     });
   }
 
@@ -165,11 +177,12 @@ export class FakeGate implements GatePort {
     return Promise.resolve(new Map([...this.#states.keys()].map((name) => [name, this.#traffic.get(name) ?? { out: 0, in: 0 }])));
   }
 
-  async remove(): Promise<readonly string[]> {
+  async remove({ keepDomains = false }: { readonly keepDomains?: boolean } = {}): Promise<readonly string[]> {
     const removed = [...this.#states.keys()].map((name) => `fake ${name}`);
     await this.#change('remove', () => {
       this.#states = new Map();
       this.#plan = undefined;
+      if (!keepDomains) this.#resolved = new Map();
     });
     return removed;
   }

@@ -1,4 +1,5 @@
 import type { CarryOut, Gate, TrafficCounters } from '../core/ports.js';
+import type { Net } from '../core/prefix.js';
 import type { Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import type { KeptAddress } from './routes.js';
@@ -38,9 +39,13 @@ export interface Firewall {
   prepareSwitch?(tunnel: PlannedTunnel, from: Gate, to: Gate): PreparedSwitch;
   /** The gate that the kernel has. */
   readGate(tunnel: PlannedTunnel): Promise<Gate | undefined>;
+  /** Addresses become those of a tunnel that has domains; they are still nobody's as long as they are not in the union. */
+  addOwn(id: string, addresses: readonly Net[]): Promise<void> | void;
+  /** They join the union, by `carryOut` where that serves: from then on rules know them. */
+  addAny(addresses: readonly Net[], carryOut: CarryOut): Promise<void> | void;
   /** The addresses that the tunnel has or had: what comes from them is not NATed. Replaced in one step; none after install. */
   keepAddresses(tunnel: PlannedTunnel, addresses: readonly KeptAddress[]): Promise<void>;
   counters(plan: Plan): Promise<ReadonlyMap<string, TrafficCounters>>;
-  /** Removes everything of ours, `beforeGuard` done before the guard goes; resolves with a line for each thing. */
-  remove(beforeGuard: () => Promise<readonly string[]>): Promise<readonly string[]>;
+  /** Removes everything of ours, or all but the sets that dnsmasq fills, `beforeGuard` done before the guard goes; resolves with a line for each thing. */
+  remove(beforeGuard: () => Promise<readonly string[]>, keepDomains: boolean): Promise<readonly string[]>;
 }

@@ -4,7 +4,7 @@ import { conditionSwitching } from './condition.js';
 import type { Firewall } from './firewall.js';
 import { IptablesFirewall } from './iptables-firewall.js';
 import { NetfilterGate } from './netfilter-gate.js';
-import { createChangeList } from './ipset-lists.js';
+import { createAddAddress, createChangeList } from './ipset-lists.js';
 import { ipsetSwitching } from './ipset-switching.js';
 import { NftFirewall } from './nft-firewall.js';
 import { Routing } from './routing.js';
@@ -30,6 +30,8 @@ export interface GateOptions {
   readonly closingTable?: number;
   /** Priority of the routing rules of `catchFirst`: after `local` (0), before everything that routes. Default 90. */
   readonly closingPriority?: number;
+  /** Addresses of domains that become tunnels' at most, in all of them together: each has routes of its own. Default 10,000. */
+  readonly mostLearned?: number;
   /** Packets that may not leave by the device that they are routed to come to no flowtable either. Default false. */
   readonly guardForward?: boolean;
   readonly exec?: ExecOptions;
@@ -52,7 +54,7 @@ function candidates(backend: Backend, exec: ExecOptions | undefined): Candidates
   const run = createRunner(exec);
   const switching = backend === 'condition' ? conditionSwitching(exec) : ipsetSwitching(run, createChangeList(exec));
   return {
-    iptables: new IptablesFirewall(run, switching, backend === 'iptables-legacy' ? 'legacy' : backend === 'iptables-nft' ? 'nft' : 'default'),
+    iptables: new IptablesFirewall(run, switching, createAddAddress(exec), backend === 'iptables-legacy' ? 'legacy' : backend === 'iptables-nft' ? 'nft' : 'default'),
     nft: new NftFirewall(run, createReadyRunner(exec)),
   };
 }
@@ -61,7 +63,7 @@ function candidates(backend: Backend, exec: ExecOptions | undefined): Candidates
 const autoOrder = ['iptables', 'nft'] as const;
 
 /** The gate of this machine. Nothing is done until `install`. */
-export function createGate({ backend = 'auto', marks, routeMetric = 4000, closingTable = 20_800, closingPriority = 90, guardForward = false, exec, watch = false, warn = () => undefined }: GateOptions): GatePort {
+export function createGate({ backend = 'auto', marks, routeMetric = 4000, closingTable = 20_800, closingPriority = 90, mostLearned = 10_000, guardForward = false, exec, watch = false, warn = () => undefined }: GateOptions): GatePort {
   const { iptables, nft } = candidates(backend, exec);
   let chosen: Promise<Firewall> | undefined;
   const firewall = (): Promise<Firewall> => (chosen ??= choose(backend, { iptables, nft }));
@@ -76,8 +78,10 @@ export function createGate({ backend = 'auto', marks, routeMetric = 4000, closin
     routing: new Routing(createRunner(exec), { metric: routeMetric, priority: closingPriority, mask: marks.mask, warn }),
     startWatch: watch ? async () => ((await (await firewall()).hasEvents()) ? nftWatch(exec) : noWatch) : undefined,
     sent: sentPackets,
+    netns: exec?.netns,
     marks,
     closingTable,
+    mostLearned,
     guardForward,
     warn,
   });

@@ -1,9 +1,9 @@
 import type { Gate } from '../core/ports.js';
 import type { GateOf } from './firewall.js';
-import { addressSet, anySet, gateList, newSuffix, ownSet, remoteSet } from './names.js';
+import { addressSet, anySet, domainSet, gateList, newSuffix, ownSet, remoteSet } from './names.js';
 import type { Entry } from './ownership.js';
 import { gates, onlyTunnel, type Plan } from './plan.js';
-import type { PlannedTunnel } from './planned-tunnel.js';
+import { hasDomains, type PlannedTunnel } from './planned-tunnel.js';
 import type { KeptAddress } from './routes.js';
 import { formatAddress, formatNet, halves, type Family, type Net } from '../core/prefix.js';
 
@@ -33,12 +33,19 @@ const listed = gates.filter((gate) => gate !== 'hold');
 /** The names of all sets of the plan. */
 export function setsOf(plan: Plan, { gateLists }: SetOptions = { gateLists: true }): readonly string[] {
   const ofGates = gateLists ? plan.families.flatMap((family) => listed.map((gate) => gateList(gate, family))) : [];
-  return [...netSets(plan).map(({ name }) => name), ...addressSets(plan).map(({ name }) => name), ...ofGates];
+  return [...[...netSets(plan), ...addressSets(plan), ...domainSets(plan)].map(({ name }) => name), ...ofGates];
 }
 
 function addressSets({ tunnels }: Plan): readonly { readonly name: string; readonly family: Family }[] {
   return tunnels.flatMap(({ id, families }) => families.map((family) => ({ name: addressSet(id, family), family })));
 }
+
+function domainSets({ tunnels }: Plan): readonly { readonly name: string; readonly family: Family }[] {
+  return tunnels.filter(hasDomains).flatMap(({ id, families }) => families.map((family) => ({ name: domainSet(id, family), family })));
+}
+
+/** What does not fit is not protected, and dnsmasq says nothing of it. */
+const DOMAIN_ADDRESSES = 262_144;
 
 const createAddressSet = (name: string, family: Family): string => `create ${name} hash:ip family ${family === 4 ? 'inet' : 'inet6'} hashsize 64 maxelem 64`;
 
@@ -70,6 +77,7 @@ export function renderSets(plan: Plan, existing: ReadonlySet<string>, { gateList
     if (target !== name) lines.push(`swap ${target} ${name}`, `destroy ${target}`);
   }
   for (const { name, family } of addressSets(plan)) lines.push(existing.has(name) ? `flush ${name}` : createAddressSet(name, family));
+  for (const { name, family } of domainSets(plan)) if (!existing.has(name)) lines.push(`create ${name} hash:ip family ${family === 4 ? 'inet' : 'inet6'} maxelem ${DOMAIN_ADDRESSES}`);
   return lines.map((line) => `${line}\n`).join('');
 }
 

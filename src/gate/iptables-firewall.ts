@@ -3,11 +3,12 @@ import type { CarryOut, Gate, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
 import type { Firewall, GateOf } from './firewall.js';
 import { renderAddresses, renderSets, setsOf, setsStand } from './ipset.js';
+import type { AddAddress } from './ipset-lists.js';
 import { parseCounters, parseSave, renderInstall, renderRemoval, stands, type FoundTable } from './iptables.js';
-import { newSuffix, setPrefix } from './names.js';
+import { anySet, isDomainSet, newSuffix, ownSet, setPrefix } from './names.js';
 import type { Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
-import type { Family } from '../core/prefix.js';
+import type { Family, Net } from '../core/prefix.js';
 import type { KeptAddress } from './routes.js';
 import type { Runner } from './runner.js';
 import type { Switching } from './switching.js';
@@ -40,14 +41,16 @@ const lockSeconds = 10;
 export class IptablesFirewall implements Firewall {
   readonly #run: Runner;
   readonly #switching: Switching;
+  readonly #addAddress: AddAddress;
   readonly #flavour: Flavour;
   #all: Promise<readonly Flavour[]> | undefined;
   /** What the last `intact` has found: a repair has no time to look twice. */
   #seen: Found & { readonly setsStand: boolean } | undefined;
 
-  constructor(run: Runner, switching: Switching, flavour: Flavour) {
+  constructor(run: Runner, switching: Switching, addAddress: AddAddress, flavour: Flavour) {
     this.#run = run;
     this.#switching = switching;
+    this.#addAddress = addAddress;
     this.#flavour = flavour;
   }
 
@@ -63,7 +66,7 @@ export class IptablesFirewall implements Firewall {
   async install(plan: Plan): Promise<{ readonly tookOver: boolean }> {
     const found = await this.#inspect(plan.families);
     await this.#tryNeeds();
-    const tookOver = found.sets.length + found.rules.length > 0;
+    const tookOver = found.rules.length > 0 || found.sets.some((name) => !isDomainSet(name));
     try {
       this.#close(plan);
       await this.#run('ipset', ['restore'], renderSets(plan, new Set(found.sets), this.#switching));
@@ -75,7 +78,7 @@ export class IptablesFirewall implements Firewall {
       const wanted = new Set(setsOf(plan, this.#switching));
       await this.#destroy(found.sets.filter((name) => !wanted.has(name) && !wanted.has(name.slice(0, -newSuffix.length))));
     } catch (error) {
-      if (!tookOver) await this.remove(() => Promise.resolve([])).catch(() => undefined);
+      if (!tookOver) await this.remove(() => Promise.resolve([]), true).catch(() => undefined);
       throw error;
     }
     return { tookOver };
@@ -116,6 +119,14 @@ export class IptablesFirewall implements Firewall {
     return this.#switching.read(planned);
   }
 
+  addOwn(id: string, addresses: readonly Net[]): void {
+    for (const net of addresses) this.#addAddress(ownSet(id, net.family), net);
+  }
+
+  addAny(addresses: readonly Net[], carryOut: CarryOut): void {
+    for (const net of addresses) this.#addAddress(anySet(net.family), net, carryOut);
+  }
+
   async keepAddresses({ id, families: own }: PlannedTunnel, addresses: readonly KeptAddress[]): Promise<void> {
     await this.#run('ipset', ['restore'], renderAddresses(id, own, addresses));
   }
@@ -126,8 +137,9 @@ export class IptablesFirewall implements Firewall {
     return new Map(plan.tunnels.map(({ tunnel: { name } }) => [name, { out: sum(name, 'out'), in: sum(name, 'in') }]));
   }
 
-  async remove(beforeGuard: () => Promise<readonly string[]>): Promise<readonly string[]> {
-    const { sets, rules } = await this.#inspect([]);
+  async remove(beforeGuard: () => Promise<readonly string[]>, keepDomains: boolean): Promise<readonly string[]> {
+    const { sets: all, rules } = await this.#inspect([]);
+    const sets = all.filter((name) => !(keepDomains && isDomainSet(name)));
     const guards = rules.map((part) => ({ ...part, tables: part.tables.filter(({ table }) => table === 'mangle') }));
     const others = rules.map((part) => ({ ...part, tables: part.tables.filter(({ table }) => table !== 'mangle') }));
     const removed = [...(await this.#removeTables(others)), ...(await beforeGuard()), ...(await this.#removeTables(guards))];

@@ -1,5 +1,5 @@
 import type { Gate, TrafficCounters } from '../core/ports.js';
-import { addressSet, anySet, chainPrefix, gateList, ownSet, remoteSet } from './names.js';
+import { addressSet, anySet, chainPrefix, domainSet, gateList, ownSet, remoteSet } from './names.js';
 import { onlyTunnel, type Plan } from './plan.js';
 import { formatNet, type Family } from '../core/prefix.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
@@ -131,6 +131,8 @@ function renderPlainMatch(match: Exclude<Match, { readonly gate: Gate }>, { plan
   if ('notMark' in match) return ['-m', 'mark', '!', '--mark', `${hex(match.notMark)}/${hex(plan.marks.mask)}`];
   if ('to' in match) return inSet(setName(match.to, plan, family), 'dst');
   if ('from' in match) return inSet(setName(match.from, plan, family), 'src');
+  if ('toDomain' in match) return inSet(domainSet(match.toDomain.id, family), 'dst');
+  if ('notTo' in match) return ['-m', 'set', '!', '--match-set', setName(match.notTo, plan, family), 'dst'];
   if ('notKept' in match) return ['-m', 'set', '!', '--match-set', addressSet(match.notKept.id, family), 'src'];
   if ('toType' in match) return ['-m', 'addrtype', '--dst-type', match.toType.toUpperCase()];
   if ('fromLocal' in match) return ['-m', 'addrtype', '--src-type', 'LOCAL'];

@@ -34,6 +34,9 @@ export const anySet = (family: Family): string => `${setPrefix}any${family}`;
 export const remoteSet = (family: Family): string => `${setPrefix}remote${family}`;
 /** What is this tunnel's, per family. */
 export const ownSet = (id: string, family: Family): string => `${setPrefix}${id}-${family}`;
+/** What dnsmasq finds that this tunnel's domains stand for, per family. Filled by dnsmasq alone, and never emptied by us. */
+export const domainSet = (id: string, family: Family): string => `${setPrefix}${id}-dns${family}`;
+export const isDomainSet = (name: string): boolean => name.startsWith(setPrefix) && /-dns[46]$/.test(name);
 /** The tunnel's own addresses, which are kept while it is down, per family. */
 export const addressSet = (id: string, family: Family): string => `${setPrefix}${id}-a${family}`;
 /** A list of the own sets of all tunnels whose gate is `gate`, per family. */
@@ -51,5 +54,7 @@ export const countChain = `${chainPrefix}count`;
 export const ownCountChain = (id: string): string => `${countChain}-${id}`;
 /** For tunnels that don't hold everything: what becomes of packets that come in, or go out from this host, under `hold`. */
 export const heldChain = (id: string, way: 'in' | 'out'): string => `${chainPrefix}${way}-${id}`;
+/** For packets to addresses of domains that are nobody's yet: those that come in, or go out from this host. */
+export const learnChain = (way: 'in' | 'out'): string => `${chainPrefix}learn-${way}`;
 /** For tunnels that ignore something: what is dropped under `reject`. */
 export const quietChain = (id: string): string => `${chainPrefix}quiet-${id}`;

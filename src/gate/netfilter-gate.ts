@@ -1,12 +1,15 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { Addresses, CarryOut, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
-import { formatNet } from '../core/prefix.js';
+import { isOrdinary } from '../core/named.js';
+import { formatNet, type Net } from '../core/prefix.js';
 import { othersFirst } from '../core/turn.js';
 import { hasDefault, hasRules, type Current } from './current.js';
 import type { Firewall } from './firewall.js';
-import { planOf, type Plan } from './plan.js';
-import { routesIntoDevice } from './planned-tunnel.js';
+import { Learners, type Waiting } from './learner.js';
+import { learnedPart, planOf, withLearned, type Plan } from './plan.js';
+import { countsAll, hasDomains, routesIntoDevice } from './planned-tunnel.js';
+import type { FoundRouting } from './routes.js';
 import { keptOf, type Routing } from './routing.js';
 import { SelfRepair } from './self-repair.js';
 import type { StartWatch } from './watch.js';
@@ -23,10 +26,14 @@ export interface GateParts {
   readonly routing: Routing;
   /** Undefined: what somebody takes away stays away until the next install. */
   readonly startWatch: (() => Promise<StartWatch>) | undefined;
+  /** The file of the network namespace that all this is in, if it is not this process's own. */
+  readonly netns: string | undefined;
   /** Packets sent by the devices of the default routes, these left out. */
   readonly sent: (devices: ReadonlySet<string>) => number;
   readonly marks: Marks;
   readonly closingTable: number;
+  /** Addresses of domains, in all tunnels together. */
+  readonly mostLearned: number;
   readonly guardForward: boolean;
   readonly warn: (event: string, message: string) => void;
 }
@@ -43,6 +50,8 @@ export class NetfilterGate implements GatePort {
   #unclear = false;
   #counting: Promise<ReadonlyMap<string, TrafficCounters>> | undefined;
   readonly #repair: SelfRepair;
+  readonly #learners: Learners;
+  #toldOfMost = false;
   readonly events$;
 
   constructor(parts: GateParts) {
@@ -57,6 +66,8 @@ export class NetfilterGate implements GatePort {
       startWatch: parts.startWatch,
     });
     this.events$ = this.#repair.events$;
+    const { marks, netns, warn } = parts;
+    this.#learners = new Learners({ marks, netns, warn, learn: (...args) => this.#inTurn(() => this.#learn(...args)) });
   }
 
   install(tunnels: readonly GateTunnel[], gateOf: (tunnel: string) => Gate | undefined = () => 'hold'): Promise<void> {
@@ -153,12 +164,14 @@ export class NetfilterGate implements GatePort {
     this.#repair.stood();
   }
 
-  remove(): Promise<readonly string[]> {
+  remove({ keepDomains = false }: { readonly keepDomains?: boolean } = {}): Promise<readonly string[]> {
     return this.#inTurn(async () => {
       this.#plan = undefined;
       this.#repair.stop();
       this.#forget();
-      return this.#removeAll();
+      const removed = await this.#removeAll(keepDomains);
+      await this.#learners.close();
+      return removed;
     });
   }
 
@@ -166,6 +179,21 @@ export class NetfilterGate implements GatePort {
     const { routing, marks, closingTable, guardForward } = this.#parts;
     const [lans, found] = await Promise.all([routing.lans(new Set(tunnels.map(({ device }) => device))), routing.found()]);
     const plan = planOf(tunnels, { marks, lans, closingTable, guardForward });
+    await this.#learners.open(plan);
+    try {
+      await this.#bring(plan, found, gateOf);
+    } catch (error) {
+      if (this.#plan === undefined) await this.#learners.close();
+      throw error;
+    }
+    await this.#learners.keep(plan);
+    this.#toldOfMost = false;
+    await this.#repair.start();
+  }
+
+  /** The firewall and the routes to the plan. */
+  async #bring(plan: Plan, found: FoundRouting, gateOf: (tunnel: string) => Gate | undefined): Promise<void> {
+    const { routing } = this.#parts;
     const firewall = await this.#firewall();
     const again = this.#plan !== undefined;
     this.#unclear = again;
@@ -173,28 +201,29 @@ export class NetfilterGate implements GatePort {
     const { tookOver } = await firewall.install(plan);
     try {
       const kept = await routing.install(plan, found);
-      for (const other of await this.#parts.otherFirewalls()) await other.remove(() => Promise.resolve([]));
+      for (const other of await this.#parts.otherFirewalls()) await other.remove(() => Promise.resolve([]), false);
       await this.#take(plan, kept, gateOf);
     } catch (error) {
       // what an earlier run guards stays guarded, and what an earlier install does is repaired; else nothing of a failed start remains
-      if (!tookOver && !again) await this.#removeAll().catch(() => undefined);
+      if (!tookOver && !again) await this.#removeAll(true).catch(() => undefined);
       throw error;
     }
     if (tookOver && !again) this.#parts.warn('gate.taken_over', 'an earlier run left its guard behind: taken over without an open moment');
     this.#plan = plan;
     this.#unclear = false;
-    await this.#repair.start();
   }
 
   /** The gates of a plan that was just installed: from `hold` to where they shall be. */
   async #take(plan: Plan, kept: ReadonlyMap<string, Addresses>, gateOf: (tunnel: string) => Gate | undefined): Promise<void> {
     const firewall = await this.#firewall();
-    const next = new Map(plan.tunnels.map((planned): [string, Current] => [planned.tunnel.name, { planned, gate: 'hold', wanted: 'hold', catchFirst: false, routed: false, addresses: kept.get(planned.tunnel.name) ?? {}, makesRoutes: routesIntoDevice(planned).byGate.length > 0 }]));
+    const next = new Map(plan.tunnels.map((planned): [string, Current] => [planned.tunnel.name, { planned, gate: 'hold', wanted: 'hold', catchFirst: false, routed: false, addresses: kept.get(planned.tunnel.name) ?? {}, makesRoutes: hasDomains(planned) || routesIntoDevice(planned).byGate.length > 0 }]));
     for (const { expected } of this.#current.values()) expected?.change.cancel();
     for (const [name, current] of next) {
-      if (keptOf(current.addresses).length > 0) await firewall.keepAddresses(current.planned, keptOf(current.addresses));
       const before = this.#current.get(name);
+      // what it has learned is not in the routes any more that tell of them, and will be again
+      if (hasDomains(current.planned)) current.addresses = { ...before?.addresses, ...current.addresses };
       current.routed = before?.routed === true;
+      if (keptOf(current.addresses).length > 0) await firewall.keepAddresses(current.planned, keptOf(current.addresses));
       if (current.routed) await this.#parts.routing.intoDevice(current.planned);
       await this.#switch(firewall, current, 'hold', gateOf(name) ?? before?.wanted ?? 'hold');
       if (before?.catchFirst === true) await this.#catchFirst(current, true);
@@ -232,11 +261,45 @@ export class NetfilterGate implements GatePort {
     return this.#defaults.filter(({ wanted }) => wanted !== 'open' && wanted !== 'bypass');
   }
 
-  async #removeAll(): Promise<readonly string[]> {
+  async #removeAll(keepDomains: boolean): Promise<readonly string[]> {
     const { routing } = this.#parts;
     const routes = async (): Promise<readonly string[]> => routing.remove(await routing.found());
     const firewalls = [await this.#firewall(), ...(await this.#parts.otherFirewalls())];
-    return firewalls.reduce<() => Promise<readonly string[]>>((inner, firewall) => () => firewall.remove(inner), routes)();
+    return firewalls.reduce<() => Promise<readonly string[]>>((inner, firewall) => () => firewall.remove(inner, keepDomains), routes)();
+  }
+
+  /** What dnsmasq added becomes the tunnel's: its routes first, and then it joins the sets. */
+  async #learn(tunnel: string, addresses: readonly Net[], waiting: Waiting): Promise<void> {
+    const [plan, current] = [this.#plan, this.#current.get(tunnel)];
+    if (plan === undefined || current === undefined) return;
+    const { planned, gate = current.wanted, routed } = current;
+    // nobody but this host may reach a server in clear, and an address that no other host can have is a mistake, or a block
+    const remotes = new Set(plan.remotes.map(formatNet));
+    const wanted = addresses.filter((net) => isOrdinary(net) && !remotes.has(formatNet(net)));
+    // somebody may have emptied our sets: what is known is learned again, or its packets would come back for ever
+    const known = wanted.filter((net) => planned.learned.has(formatNet(net)));
+    const fresh = wanted.filter((net) => !known.includes(net)).slice(0, Math.max(0, this.#parts.mostLearned - plan.tunnels.reduce((sum, { learned }) => sum + learned.size, 0)));
+    if (known.length + fresh.length < wanted.length) this.#tellOfMost();
+    const all = [...known, ...fresh];
+    if (all.length === 0) return;
+    const firewall = await this.#firewall();
+    await this.#parts.routing.learn(learnedPart(planned, all), current.addresses, { catching: gate !== 'bypass', routed });
+    await firewall.addOwn(planned.id, all);
+    // What waits goes before the rules know the address: what passes directly from then on overtakes nothing. Where rules have to be
+    // asked what becomes of it, some may.
+    const early = gate === 'open' ? 'accept' : gate === 'hold' && countsAll(planned) ? 'queue' : undefined;
+    if (early !== undefined) waiting.pass(all, early);
+    await firewall.addAny(all, waiting.carryOut);
+    if (early === undefined) waiting.pass(all, 'repeat');
+    this.#plan = withLearned(plan, learnedPart(planned, fresh));
+    current.planned = this.#plan.tunnels.find(({ id }) => id === planned.id) ?? planned;
+  }
+
+  #tellOfMost(): void {
+    if (this.#toldOfMost) return;
+    this.#toldOfMost = true;
+    const { warn, mostLearned } = this.#parts;
+    warn('domains.too_many', `domains stand for more than ${mostLearned} addresses: packets to others are dropped until the next reload`);
   }
 
   async #set(current: Current, gate: Gate, carryOut: CarryOut | undefined): Promise<void> {

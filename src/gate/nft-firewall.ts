@@ -1,7 +1,8 @@
 import type { Gate, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
 import type { Firewall, PreparedSwitch } from './firewall.js';
-import { nftProbe, nftStands, nftTable, parseNftCounters, parseNftGate, parseTable, renderNftAddresses, renderNftInstall, renderNftOpen, renderNftSwitch, type FoundNft } from './nft.js';
+import { nftProbe, nftStands, nftTable, parseNftCounters, parseNftGate, parseTable, renderNftAdded, renderNftAddresses, renderNftInstall, renderNftOpen, renderNftRemoval, renderNftSwitch, type FoundNft } from './nft.js';
+import type { Net } from '../core/prefix.js';
 import type { Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import type { KeptAddress } from './routes.js';
@@ -33,7 +34,7 @@ export class NftFirewall implements Firewall {
     this.#plan = plan;
     this.#gates.clear();
     this.#counted = new Map();
-    return { tookOver: found !== undefined };
+    return { tookOver: found !== undefined && found.chains.length > 0 };
   }
 
   async intact(plan: Plan): Promise<boolean> {
@@ -71,6 +72,14 @@ export class NftFirewall implements Firewall {
     return gate;
   }
 
+  async addOwn(id: string, addresses: readonly Net[]): Promise<void> {
+    await this.#apply(renderNftAdded(addresses, id));
+  }
+
+  async addAny(addresses: readonly Net[]): Promise<void> {
+    await this.#apply(renderNftAdded(addresses));
+  }
+
   async keepAddresses({ id, families }: PlannedTunnel, addresses: readonly KeptAddress[]): Promise<void> {
     await this.#apply(renderNftAddresses(id, families, addresses));
   }
@@ -85,12 +94,12 @@ export class NftFirewall implements Firewall {
     return new Map(this.#counted);
   }
 
-  async remove(beforeGuard: () => Promise<readonly string[]>): Promise<readonly string[]> {
+  async remove(beforeGuard: () => Promise<readonly string[]>, keepDomains: boolean): Promise<readonly string[]> {
     const found = await this.#inspect();
     if (found !== undefined) await this.#apply(renderNftOpen(found));
     const removed = await beforeGuard();
     if (found === undefined) return removed;
-    await this.#apply(`delete table ${nftTable}\n`);
+    await this.#apply(renderNftRemoval(found, keepDomains));
     return [...removed, `nft table ${nftTable}`];
   }
 

@@ -1,9 +1,9 @@
 import type { Gate, TrafficCounters } from '../core/ports.js';
-import { ownSet } from './names.js';
+import { domainSet, isDomainSet, ownSet } from './names.js';
 import { gates, onlyTunnel, type Plan } from './plan.js';
-import { formatNet, type Family } from '../core/prefix.js';
+import { formatAddress, formatNet, type Family, type Net } from '../core/prefix.js';
 import { matchedRanges } from './ranges.js';
-import type { PlannedTunnel } from './planned-tunnel.js';
+import { hasDomains, type PlannedTunnel } from './planned-tunnel.js';
 import type { KeptAddress } from './routes.js';
 import type { Hook, Match, ProtocolMatch, Rule, Table, TableName, Verdict } from './rule.js';
 
@@ -73,15 +73,18 @@ interface RenderedChain {
 export function renderNftInstall(plan: Plan, found: FoundNft | undefined): string {
   const chains = [...baseChains(plan), ...innerChains(plan), ...gateChains(plan, () => 'hold'), ...natChains(plan)];
   const sets = netSets(plan);
+  const ofDomains = domainSets(plan);
+  const filled = new Set((found?.sets ?? []).filter((name) => ofDomains.some((set) => set.name === name)));
   const keep = new Set([...chains.map(({ name }) => name), ...sets.map(({ name }) => name)]);
   return [
     `add table ${nftTable}`,
     ...(found === undefined ? [] : [`flush table ${nftTable}`]),
     ...(found?.chains ?? []).filter((name) => !keep.has(name)).map((name) => (name.startsWith('hook-') ? `flush chain ${nftTable} ${name}` : `delete chain ${nftTable} ${name}`)),
-    ...(found?.sets ?? []).map((name) => `delete set ${nftTable} ${name}`),
+    ...(found?.sets ?? []).filter((name) => !filled.has(name)).map((name) => `delete set ${nftTable} ${name}`),
     ...(found?.counters ?? []).map((name) => `delete counter ${nftTable} ${name}`),
     ...sets.map(({ name, family }) => `add set ${nftTable} ${name} { type ipv${family}_addr; flags interval; }`),
     ...sets.filter(({ ranges }) => ranges.length > 0).map(({ name, ranges }) => `add element ${nftTable} ${name} { ${ranges.join(', ')} }`),
+    ...ofDomains.filter(({ name }) => !filled.has(name)).map(({ name, family }) => `add set ${nftTable} ${name} { type ipv${family}_addr; }`),
     ...counterNames(plan).map((name) => `add counter ${nftTable} ${name}`),
     ...chains.map(({ name, hook }) => `add chain ${nftTable} ${name}${hook === undefined ? '' : ` { ${hook} }`}`),
     ...chains.flatMap(({ name, rules }) => rules.map((rule) => `add rule ${nftTable} ${name} ${rule}`)),
@@ -96,7 +99,7 @@ export function nftStands(plan: Plan, found: FoundNft): boolean {
   return (
     chains.every(({ name }) => found.chains.includes(name)) &&
     fixed.every(({ name, rules }) => rules.length === 0 || found.rules.has(name)) &&
-    netSets(plan).every(({ name }) => found.sets.includes(name)) &&
+    [...netSets(plan), ...domainSets(plan)].every(({ name }) => found.sets.includes(name)) &&
     counterNames(plan).every((name) => found.counters.includes(name))
   );
 }
@@ -114,6 +117,22 @@ export function renderNftAddresses(id: string, families: readonly Family[], addr
     const others = sources.length === 0 ? '' : `${family === 4 ? 'ip' : 'ip6'} saddr != { ${sources.join(', ')} } `;
     return `flush chain ${nftTable} ${natChain(id, family)}\nadd rule ${nftTable} ${natChain(id, family)} ${others}masquerade\n`;
   }).join('');
+}
+
+/** The input that adds addresses to a tunnel's sets, or, without an identifier, to the union's. */
+export function renderNftAdded(addresses: readonly Net[], id?: string): string {
+  return ([4, 6] as const).map((family) => {
+    const elements = addresses.filter((net) => net.family === family).map(formatAddress).join(', ');
+    return elements === '' ? '' : `add element ${nftTable} ${id === undefined ? unionSet(family) : ownSet(id, family)} { ${elements} }\n`;
+  }).join('');
+}
+
+/** The input that takes away the table, or, with `keepDomains`, all that is in it but the sets that dnsmasq fills. */
+export function renderNftRemoval(found: FoundNft, keepDomains: boolean): string {
+  const sets = found.sets.filter((name) => !isDomainSet(name));
+  if (!keepDomains || sets.length === found.sets.length) return `delete table ${nftTable}\n`;
+  const deleted = [...found.chains.map((name) => `chain ${nftTable} ${name}`), ...sets.map((name) => `set ${nftTable} ${name}`), ...found.counters.map((name) => `counter ${nftTable} ${name}`)];
+  return [`flush table ${nftTable}`, ...deleted.map((what) => `delete ${what}`), ''].join('\n');
 }
 
 /** The input that takes away all but the guard, whose base chain is the only one on `postrouting` that filters. */
@@ -139,9 +158,15 @@ function netSets({ families, tunnels, any, remotes }: Plan): readonly { readonly
   const remoteEntries = remotes.map((net) => ({ net, match: true, lan: false }));
   return [
     ...tunnels.flatMap(({ id, families: own, entries }) => own.map((family) => ({ name: ownSet(id, family), family, ranges: matchedRanges(entries, family) }))),
-    ...families.filter((family) => onlyTunnel(tunnels, family) === undefined).map((family) => ({ name: `any${family}`, family, ranges: matchedRanges(any, family) })),
+    ...families.filter((family) => onlyTunnel(tunnels, family) === undefined).map((family) => ({ name: unionSet(family), family, ranges: matchedRanges(any, family) })),
     ...families.map((family) => ({ name: `remote${family}`, family, ranges: matchedRanges(remoteEntries, family) })),
   ];
+}
+
+const unionSet = (family: Family): string => `any${family}`;
+
+function domainSets({ tunnels }: Plan): readonly { readonly name: string; readonly family: Family }[] {
+  return tunnels.filter(hasDomains).flatMap(({ id, families }) => families.map((family) => ({ name: domainSet(id, family), family })));
 }
 
 function setName(whose: 'any' | 'remote' | { readonly id: string }, plan: Plan, family: Family): string {
@@ -235,6 +260,8 @@ function renderMatch(match: Match, { plan, family }: Context): string {
   if ('mark' in match) return `meta nfproto ipv${family} meta mark & ${hex(plan.marks.mask)} == ${hex(match.mark)}`;
   if ('to' in match) return `${daddr(family)} @${setName(match.to, plan, family)}`;
   if ('from' in match) return `${ip} saddr @${setName(match.from, plan, family)}`;
+  if ('toDomain' in match) return `${daddr(family)} @${domainSet(match.toDomain.id, family)}`;
+  if ('notTo' in match) return `${daddr(family)} != @${setName(match.notTo, plan, family)}`;
   if ('notKept' in match) return ''; // its chain says so
   if ('toType' in match) return `fib daddr type ${match.toType}`;
   if ('fromLocal' in match) return `meta nfproto ipv${family} fib saddr type local`;

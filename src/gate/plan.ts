@@ -3,7 +3,7 @@ import { DaemonError } from '../core/errors.js';
 import { tunnelId } from './names.js';
 import { catchPrefixes, Ownership, type Entry } from './ownership.js';
 import { formatNet, parseNet, type Family, type Net } from '../core/prefix.js';
-import type { PlannedTunnel } from './planned-tunnel.js';
+import { hasDomains, type PlannedTunnel } from './planned-tunnel.js';
 import type { Table, TableName } from './rule.js';
 import { rulesOf } from './rules.js';
 
@@ -36,8 +36,9 @@ export function planOf(tunnels: readonly GateTunnel[], { marks, lans, closingTab
   const remotes = [...new Set(tunnels.flatMap((tunnel) => tunnel.remotes.map((remote) => formatNet(parseNet(remote)))))].map(parseNet);
   const planned = tunnels.map((tunnel, index): PlannedTunnel => {
     const entries = ownership.entries(tunnel.name);
-    const families = ([4, 6] as const).filter((family) => entries.some(({ net, match }) => match && net.family === family));
-    return { tunnel, id: tunnelId(tunnel.name), families, entries, routes: catchPrefixes(entries, remotes), closingTable: closingTable + index };
+    // nobody knows what domains will stand for
+    const families = ([4, 6] as const).filter((family) => (tunnel.domains ?? []).length > 0 || entries.some(({ net, match }) => match && net.family === family));
+    return { tunnel, id: tunnelId(tunnel.name), families, entries, routes: catchPrefixes(entries, remotes), learned: new Set(), closingTable: closingTable + index };
   });
   refuseTwins(planned);
   const families = ([4, 6] as const).filter((family) => planned.some((tunnel) => tunnel.families.includes(family)));
@@ -45,15 +46,30 @@ export function planOf(tunnels: readonly GateTunnel[], { marks, lans, closingTab
   return { marks, families, tunnels: planned, any: union(ownership, planned), remotes, tables };
 }
 
-/** The tunnel whose own set is the union of its family, if there is just one. */
+/** The part of a tunnel that these addresses are, which were nobody's so far. */
+export function learnedPart(planned: PlannedTunnel, addresses: readonly Net[]): PlannedTunnel {
+  return { ...planned, entries: addresses.map((net) => ({ net, match: true, lan: false })), routes: addresses, learned: new Set(addresses.map(formatNet)) };
+}
+
+/** The plan with such a part: no rule depends on it. */
+export function withLearned(plan: Plan, part: PlannedTunnel): Plan {
+  const tunnels = plan.tunnels.map((planned): PlannedTunnel => (planned.id !== part.id ? planned : { ...planned, entries: [...planned.entries, ...part.entries], routes: [...planned.routes, ...part.routes], learned: new Set([...planned.learned, ...part.learned]) }));
+  return { ...plan, tunnels, any: [...plan.any, ...part.entries] };
+}
+
+/**
+ * The tunnel whose own set is the union of its family, if there is just one. Not one with domains: addresses are learned in
+ * two steps.
+ */
 export function onlyTunnel(tunnels: readonly PlannedTunnel[], family: Family): PlannedTunnel | undefined {
   const first = tunnels.findIndex(({ families }) => families.includes(family));
+  const only = tunnels[first];
   const more = tunnels.some(({ families }, index) => index > first && families.includes(family));
-  return more ? undefined : tunnels[first];
+  return more || only === undefined || hasDomains(only) ? undefined : only;
 }
 
 function union(ownership: Ownership, tunnels: readonly PlannedTunnel[]): readonly Entry[] {
-  const shared = ([4, 6] as const).filter((family) => tunnels.filter(({ families }) => families.includes(family)).length > 1);
+  const shared = ([4, 6] as const).filter((family) => tunnels.some(({ families }) => families.includes(family)) && onlyTunnel(tunnels, family) === undefined);
   return shared.length === 0 ? [] : ownership.entries().filter(({ net }) => shared.includes(net.family));
 }
 

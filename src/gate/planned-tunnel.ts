@@ -12,6 +12,8 @@ export interface PlannedTunnel {
   readonly entries: readonly Entry[];
   /** Its catch routes in the main table. */
   readonly routes: readonly Net[];
+  /** Addresses of its domains that were learned since the install: among its entries and routes. */
+  readonly learned: ReadonlySet<Prefix>;
   /** The routing table that `catchFirst` puts before the main one. */
   readonly closingTable: number;
 }
@@ -20,10 +22,20 @@ export interface PlannedTunnel {
  * Who makes the routes into the tunnel device, which are as long as the catch routes: the link what it was given, or, if it
  * takes no routes from us, what it has for `protect` of its own; the gate the rest. A default route is the link's business.
  */
-export function routesIntoDevice({ routes, tunnel: { named = [], protect, linkRoutes } }: PlannedTunnel): { readonly byLink: readonly Net[]; readonly byGate: readonly Net[] } {
-  // what names stand for changes while the link is up
-  const [names, whole] = [new Set(named), new Set(protect)];
-  const left = linkRoutes === undefined ? (prefix: Prefix): boolean => !whole.has(prefix) : (): boolean => routes.length > linkRoutes;
+export function routesIntoDevice({ routes, learned, tunnel: { named = [], protect, linkRoutes } }: PlannedTunnel): { readonly byLink: readonly Net[]; readonly byGate: readonly Net[] } {
+  // what names and domains stand for changes while the link is up
+  const [names, whole] = [new Set([...named, ...learned]), new Set(protect)];
+  const left = linkRoutes === undefined ? (prefix: Prefix): boolean => !whole.has(prefix) : (): boolean => routes.length - learned.size > linkRoutes;
   const isOurs = (net: Net): boolean => net.length > 0 && (names.has(formatNet(net)) || left(formatNet(net)));
   return { byLink: routes.filter((net) => !isOurs(net)), byGate: routes.filter(isOurs) };
+}
+
+/** Whether dnsmasq fills sets for it. */
+export function hasDomains({ tunnel: { domains = [] } }: PlannedTunnel): boolean {
+  return domains.length > 0;
+}
+
+/** Whether all of its packets count: none is ignored, and each may wake. */
+export function countsAll({ tunnel: { ignore = [], wake = 'both', wakeFrom } }: PlannedTunnel): boolean {
+  return ignore.length === 0 && wake === 'both' && wakeFrom === undefined;
 }

@@ -97,6 +97,21 @@ export class Routing {
     if (routes.length > 0 && (await this.#isThere(tunnel.tunnel.device))) await this.#replace(routes);
   }
 
+  /** What `install`, `keep` and `intoDevice` have done for the tunnel, for a part of it that came later: a packet waits for it. */
+  async learn(part: PlannedTunnel, addresses: Addresses, { catching, routed }: { readonly catching: boolean; readonly routed: boolean }): Promise<void> {
+    const routes = this.#routes(part, addresses, catching);
+    const make = (all: readonly Route[]): Promise<void> => this.#apply((family) => [
+      ...inFamily(this.#kept(part, addresses), family).map((address) => `addr replace ${renderKept(address)}`),
+      ...inFamily(all, family).map((route) => `route replace ${renderRoute(route, this.#target(family))}`),
+    ]);
+    try {
+      await make(routed ? [...routes, ...deviceRoutes(part, this.#options.metric)] : routes);
+    } catch (error) {
+      if (!routed || (await this.#isThere(part.tunnel.device))) throw error;
+      await make(routes);
+    }
+  }
+
   /** Our routes into a device go, which may outlive its link; if it is gone, they are. */
   async outOfDevice({ families: own, tunnel: { device } }: PlannedTunnel): Promise<void> {
     for (const family of own) {
@@ -149,7 +164,7 @@ export class Routing {
   /** Puts the addresses on `lo` and into the routes, then takes away those that are not used any more. */
   async keep(tunnel: PlannedTunnel, addresses: Addresses, options: { readonly catching: boolean; readonly unused: readonly KeptAddress[] }): Promise<void> {
     const routes = this.#routes(tunnel, addresses, options.catching);
-    const kept = keptOf(addresses).filter(({ address }) => !this.#foreign.has(address));
+    const kept = this.#kept(tunnel, addresses);
     // Somebody may have taken one away already.
     const present = options.unused.length === 0 ? new Set<string>() : parseLoopback(await this.#run('ip', ['-json', 'addr', 'show', 'dev', 'lo']));
     const unused = options.unused.filter(({ address }) => present.has(address) && !this.#foreign.has(address));
@@ -158,6 +173,11 @@ export class Routing {
       ...inFamily(routes, family).filter(({ source }) => source !== undefined).map((route) => `route replace ${renderRoute(route, this.#target(family))}`),
       ...inFamily(unused, family).map(dropAddress),
     ]);
+  }
+
+  /** What is to be on `lo`: it is a source of routes of ours, by which it is found again. */
+  #kept(tunnel: PlannedTunnel, addresses: Addresses): readonly KeptAddress[] {
+    return keptOf(addresses).filter(({ family, address }) => !this.#foreign.has(address) && inFamily(tunnel.routes, family).length > 0);
   }
 
   /** Where nothing was found, a hundred thousand routes need no comparison. */

@@ -8,6 +8,9 @@ export type Match =
   /** Destination or source is anybody's, an OpenVPN server's, or this tunnel's. */
   | { readonly to: 'any' | 'remote' | { readonly id: string } }
   | { readonly from: 'any' | { readonly id: string } }
+  /** The destination is in the set that dnsmasq fills for this tunnel, or is nobody's. */
+  | { readonly toDomain: { readonly id: string } }
+  | { readonly notTo: 'any' }
   /** The source is none of the addresses that this tunnel keeps. */
   | { readonly notKept: { readonly id: string } }
   /** The destination is anybody's whose gate is `gate`, or this tunnel's and its gate is that. `hold` is asked for after all others. */

@@ -1,11 +1,12 @@
+import { domainQueue } from '../core/domains.js';
 import { icmpErrors } from '../core/icmp.js';
 import type { Gate, Marks } from '../core/ports.js';
 import type { Family } from '../core/prefix.js';
 import { byDevice } from './by-device.js';
 import { countedIn, held, passedOut, quietened, type Part } from './countable.js';
-import { chainPrefix, countChain, guardChain, keptChain } from './names.js';
-import type { PlannedTunnel } from './planned-tunnel.js';
-import type { Match, Rule, Table, TableName } from './rule.js';
+import { chainPrefix, countChain, guardChain, keptChain, learnChain } from './names.js';
+import { hasDomains, type PlannedTunnel } from './planned-tunnel.js';
+import type { Hook, Match, Rule, Table, TableName } from './rule.js';
 
 const leave = { do: 'return' } as const;
 const drop = { do: 'drop' } as const;
@@ -51,13 +52,16 @@ function raw(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): T
   const [incoming, outgoing] = [`${chainPrefix}raw-in`, `${chainPrefix}raw-out`];
   const quiet = { in: tunnels.map((planned) => quietened(family, planned, 'in')), out: tunnels.map((planned) => quietened(family, planned, 'out')) };
   const [forwarded, local] = [tunnels.map((planned) => held(family, planned, 'in', marks)), tunnels.map((planned) => held(family, planned, 'out', marks))];
+  const learning = learn(family, tunnels, marks);
   const passes = (gate: Gate): Rule => ({ if: [{ gate, of: 'any' }], then: leave });
   return {
     hooks: [
       { at: 'PREROUTING', rule: { if: [...fromOthers(tunnels), { to: 'any' }], then: { do: 'jump', chain: incoming } } },
       { at: 'OUTPUT', rule: { if: [notTransport(marks), { to: 'any' }], then: { do: 'jump', chain: outgoing } } },
+      ...learning.hooks,
     ],
     chains: new Map<string, readonly Rule[]>([
+      ...learning.chains,
       [incoming, [passes('open'), ...exemptions(family, 'forwarded'), passes('bypass'), ...inOne(quiet.in), passes('reject'), ...inOne(forwarded)]],
       [
         outgoing,
@@ -77,13 +81,33 @@ function raw(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): T
   };
 }
 
+/**
+ * An address that dnsmasq has just added is nobody's yet, and has no route: whatever the gate, packets to it wait until it is
+ * the tunnel's, and then meet the rules again (learner.ts).
+ */
+function learn(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): Table {
+  const own = tunnels.filter(hasDomains);
+  if (own.length === 0) return { hooks: [], chains: new Map() };
+  const queues = own.map(({ id, tunnel }): Rule => ({ if: [{ toDomain: { id } }], then: { do: 'queue', queue: domainQueue(tunnel.queue) } }));
+  const hook = (at: Hook, first: (planned: PlannedTunnel) => Match, chain: string): Table['hooks'] => own.map((planned) => ({ at, rule: { if: [first(planned), { toDomain: { id: planned.id } }, { notTo: 'any' }], then: { do: 'jump', chain } } }));
+  return {
+    hooks: [...hook('PREROUTING', ({ tunnel }) => ({ notIn: tunnel.device }), learnChain('in')), ...hook('OUTPUT', () => notTransport(marks), learnChain('out'))],
+    chains: new Map([
+      [learnChain('in'), [...exemptions(family, 'forwarded'), ...queues]],
+      [learnChain('out'), [...exemptions(family, 'local'), ...queues]],
+    ]),
+  };
+}
+
 /** The guard, and the counters of what matches `protect`. */
 function mangle(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): Table {
   const [guard, back] = [`${chainPrefix}guard`, `${chainPrefix}back`];
   const toKept: Rule = { if: [{ to: 'any' }], then: { do: 'goto', chain: keptChain } };
   const devices = byTunnelDevice(tunnels);
+  // dnsmasq may have added an address when a packet to it had passed the rules in raw already
+  const unlearned = (own: readonly PlannedTunnel[] = []): readonly Rule[] => tunnels.filter((planned) => hasDomains(planned) && !own.includes(planned)).map(({ id }) => ({ if: [{ toDomain: { id } }], then: { do: 'goto', chain: keptChain } }));
   const chainOf = ([first]: readonly PlannedTunnel[]): string => guardChain(first?.id ?? '');
-  const leaving = byDevice('out', mapValues(devices, (own) => [{ if: [], then: { do: 'goto', chain: chainOf(own) } }]), guard, [toKept]);
+  const leaving = byDevice('out', mapValues(devices, (own) => [{ if: [], then: { do: 'goto', chain: chainOf(own) } }]), guard, [toKept, ...unlearned()]);
   const counted = tunnels.map((planned) => countedIn(family, planned));
   const coming = byDevice('in', mapValues(devices, (own) => inOne(own.map((planned) => countedIn(family, planned)))), countChain);
   // What comes out of the tunnel may go anywhere: with `protect: 0.0.0.0/0`, LANs behind other routers are "protected" too.
@@ -96,7 +120,7 @@ function mangle(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks)
     ],
     chains: new Map<string, readonly Rule[]>([
       [keptChain, [...exemptions(family, 'leaving'), { if: [{ gate: 'bypass', of: 'any' }], then: leave }, { if: [], then: drop }]],
-      ...[...devices.values()].map((own): [string, readonly Rule[]] => [chainOf(own), [...own.flatMap((planned) => passedOut(family, planned)), toKept]]),
+      ...[...devices.values()].map((own): [string, readonly Rule[]] => [chainOf(own), [...own.flatMap((planned) => passedOut(family, planned)), toKept, ...unlearned(own)]]),
       ...ofTheirOwn(counted),
       ...[...leaving.chains, [guard, leaving.rules] as const],
       ...[...answering.chains, [back, answering.rules] as const],

@@ -3,7 +3,7 @@
 {"id": 1, "do": "send", "to": "10.99.0.1", ...}   -> {"id": 1, "outcome": "sent", "source": "10.8.0.6"}
 {"id": 2, "do": "seen"}                           -> {"id": 2, "seen": ["10.99.0.1", ...]}   packets that came in since the last time, port 9
 {"id": 3, "do": "bind", "queue": 11}              -> holds what NFQUEUE 11 gets from now on
-{"id": 4, "do": "held"}                           -> {"id": 4, "held": 3}   in all queues, as the kernel counts
+{"id": 4, "do": "held"}                           -> {"id": 4, "held": 3, "elsewhere": 0}   in all queues that were bound, and in those of others, as the kernel counts
 {"id": 5, "do": "verdict", "queue": 11, "accept": true, "mark": 8388608}   for everything held -> {"id": 5, "given": 3}
 """
 import errno, json, socket, struct, sys, threading, time
@@ -81,9 +81,9 @@ def message(kind, number, *attributes, header=b'', flags=1):
     return struct.pack('=IHHII', 16 + len(body), (3 << 8) | kind, flags, 0, 0) + body
 
 
-def held(number=None):
+def held(wanted):
     with open('/proc/net/netfilter/nfnetlink_queue') as rows:
-        return sum(int(row.split()[2]) for row in rows if number is None or int(row.split()[0]) == number)
+        return sum(int(row.split()[2]) for row in rows if wanted(int(row.split()[0])))
 
 
 class Queue:
@@ -118,7 +118,7 @@ class Queue:
     def verdict(self, accept, mark):
         # what the kernel holds is on its way to us
         for _ in range(200):
-            if len(self.ids) >= held(self.number): break
+            if len(self.ids) >= held(lambda number: number == self.number): break
             time.sleep(0.005)
         with self.lock: ids, self.ids = self.ids, []
         for packet in ids:
@@ -136,7 +136,7 @@ def handle(request):
     elif do == 'bind':
         queues[request['queue']] = Queue(request['queue'])
         reply(request)
-    elif do == 'held': reply(request, held=held())
+    elif do == 'held': reply(request, held=held(lambda number: number in queues), elsewhere=held(lambda number: number not in queues))
     elif do == 'verdict': reply(request, given=queues[request['queue']].verdict(request['accept'], request.get('mark')))
 
 

@@ -31,6 +31,7 @@ interface Reply extends Partial<Outcome> {
   readonly id: number;
   readonly seen?: readonly string[];
   readonly held?: number;
+  readonly elsewhere?: number;
   readonly given?: number;
 }
 
@@ -69,9 +70,14 @@ export class Agent {
     await this.#ask({ do: 'bind', queue });
   }
 
-  /** What all queues of the namespace hold, as the kernel counts. */
+  /** What all queues that were bound hold, as the kernel counts. */
   async held(): Promise<number> {
     return (await this.#ask({ do: 'held' })).held ?? 0;
+  }
+
+  /** What the queues of others in the namespace hold. */
+  async heldElsewhere(): Promise<number> {
+    return (await this.#ask({ do: 'held' })).elsewhere ?? 0;
   }
 
   /** Gives everything that is held its verdict; resolves with how many these were. */

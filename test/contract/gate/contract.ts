@@ -11,6 +11,8 @@ export interface World {
   where(from: Sender, to: string): Promise<'held' | 'tunnel' | 'underlay' | 'nowhere'>;
   /** What a TCP connect to port 9 sees. */
   connect(from: Sender, to: string): Promise<'refused' | 'silence'>;
+  /** As if dnsmasq had found that a domain of the tunnel stands for that address. */
+  resolve(tunnel: GateTunnel, address: string): Promise<void>;
   linkUp(tunnel: GateTunnel): Promise<void>;
   linkDown(tunnel: GateTunnel): Promise<void>;
   dispose(): Promise<void>;
@@ -208,6 +210,82 @@ export function gateContract(name: string, create: () => Promise<World>): void {
       await world.linkUp(wide);
       expect([await world.where('lan', '10.99.3.1'), await world.where('lan', '10.98.3.1'), await world.where('router', '10.99.7.1')]).toEqual(['held', 'tunnel', 'tunnel']);
       await world.linkDown(wide);
+    });
+
+    describe('domains', () => {
+      const corp = tunnelOf({ protect: [], domains: ['corp.example'] });
+      const [domain4, domain6] = ['203.0.113.7', '2001:db8:7::7'];
+      const found = senders.flatMap((from) => [domain4, domain6].map((to) => ({ from, to })));
+      const wents = async (): Promise<readonly string[]> => {
+        const went = [];
+        for (const { from, to } of found) went.push(await world.where(from, to));
+        return went;
+      };
+      const all = (went: string): readonly string[] => found.map(() => went);
+      const resolve = async (tunnel: GateTunnel): Promise<void> => {
+        for (const to of [domain4, domain6]) await world.resolve(tunnel, to);
+      };
+
+      it('are protected as soon as somebody knows what they stand for, through all gates', async () => {
+        await world.gate.install([corp]);
+        expect(await wents()).toEqual(all('underlay'));
+        await resolve(corp);
+        for (const [gate, went] of [['hold', 'held'], ['open', 'nowhere'], ['reject', 'nowhere'], ['bypass', 'underlay'], ['hold', 'held']] as const) {
+          await world.gate.set('office', gate);
+          expect({ gate, went: await wents() }).toEqual({ gate, went: all(went) });
+        }
+        await world.gate.set('office', 'reject');
+        for (const { from, to } of found) expect({ from, to, saw: await world.connect(from, to) }).toEqual({ from, to, saw: 'refused' });
+      });
+
+      it.each<Gate>(['open', 'reject', 'bypass'])('are, also what is found while the gate is %s', async (gate) => {
+        await world.gate.install([corp, tunnelOf({ name: 'lab', device: 'ovpn-lab', queue: 12, protect: ['10.98.0.0/16'] })]);
+        await world.gate.set('office', gate);
+        await resolve(corp);
+        expect(await wents()).toEqual(all(gate === 'bypass' ? 'underlay' : 'nowhere'));
+        expect(await world.where('lan', '10.98.0.1')).toBe('held');
+      });
+
+      it('go through the tunnel while it is up: what is known, and what is found then', async () => {
+        await world.gate.install([corp]);
+        await world.resolve(corp, domain4);
+        expect([await world.where('lan', domain4), await world.where('router', domain4)]).toEqual(['held', 'held']);
+        await world.resolve(corp, domain6);
+        await world.linkUp(corp);
+        await world.gate.route('office');
+        await world.gate.set('office', 'open');
+        const went = await wents();
+        await world.gate.catchFirst('office', true);
+        const closing = await wents();
+        await world.gate.set('office', 'hold');
+        await world.linkDown(corp);
+        expect([went, closing, await wents()]).toEqual([all('tunnel'), found.map(({ from }) => (from === 'lan' ? 'tunnel' : 'nowhere')), all('held')]);
+      });
+
+      it('yield to prefixes, and do not open a way to servers', async () => {
+        const narrow = tunnelOf({ name: 'lab', device: 'ovpn-lab', queue: 12, protect: ['203.0.113.0/24'], remotes: ['203.0.112.1'] });
+        await world.gate.install([corp, narrow]);
+        await resolve(corp);
+        await world.resolve(corp, '203.0.112.1');
+        await world.gate.set('lab', 'bypass');
+        expect(await wents()).toEqual(['underlay', 'held', 'underlay', 'held']);
+        expect([await world.where('router', '203.0.112.1'), await world.where('lan', '203.0.112.1')]).toEqual(['underlay', 'nowhere']);
+      });
+
+      it('still stand for what they stood for after another install, or the next start', async () => {
+        await world.gate.install([corp]);
+        await resolve(corp);
+        expect(await wents()).toEqual(all('held'));
+        await world.gate.install([corp, tunnelOf({ name: 'lab', device: 'ovpn-lab', queue: 12, protect: ['10.98.0.0/16'] })], () => undefined);
+        expect(await wents()).toEqual(all('held'));
+        await world.gate.remove({ keepDomains: true });
+        expect(await wents()).toEqual(all('underlay'));
+        await world.gate.install([corp]);
+        expect(await wents()).toEqual(all('held'));
+        await world.gate.remove();
+        await world.gate.install([corp]);
+        expect(await wents()).toEqual(all('underlay'));
+      });
     });
 
     it('refuses what makes no sense, and changes nothing', async () => {

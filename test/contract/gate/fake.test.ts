@@ -11,6 +11,10 @@ gateContract('fake', () => {
       return Promise.resolve(fate === 'refused' ? 'nowhere' : fate);
     },
     connect: (from, to) => Promise.resolve(gate.fate(from, to, { protocol: 'tcp', port: 9, device: 'lan0' }) === 'refused' ? 'refused' : 'silence'),
+    resolve: ({ name }, address) => {
+      gate.resolve(name, address);
+      return Promise.resolve();
+    },
     linkUp: ({ device }) => Promise.resolve(void gate.devices.add(device)),
     linkDown: ({ device }) => Promise.resolve(void gate.devices.delete(device)),
     dispose: () => Promise.resolve(),

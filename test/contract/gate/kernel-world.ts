@@ -4,12 +4,20 @@ import { kernelGate } from './kernel-gate.js';
 
 /** A real gate on the router of a lab of its own. */
 export async function kernelWorld(backend: Backend): Promise<World> {
-  const { lab, gate } = await kernelGate(backend);
+  const { lab, gate, resolve } = await kernelGate(backend);
+  const resolved = new Set<string>();
   return {
     gate,
     where: (from, to) => lab.where(from, { to }),
     connect: async (from, to) => ((await lab.fate(from, { to, kind: 'tcp', timeout: 0.3 }, 0)).outcome === 'ECONNREFUSED' ? 'refused' : 'silence'),
-    linkUp: ({ name, device }) => lab.linkUp(device, gate.routes(name)),
+    resolve: async ({ name }, address) => {
+      await resolve(name, address);
+      resolved.add(address);
+    },
+    linkUp: async ({ name, device }) => {
+      await lab.linkUp(device, gate.routes(name));
+      await lab.noNeighbours(device, [...resolved]);
+    },
     linkDown: ({ device }) => lab.linkDown(device),
     dispose: () => lab.dispose(),
   };

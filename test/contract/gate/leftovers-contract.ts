@@ -39,6 +39,30 @@ export function leftoversContract(backend: Backend): void {
       expect(await lab.state()).toBe(clean);
     });
 
+    it('is what dnsmasq added, if that is to be kept, and that is no earlier run', async () => {
+      const clean = await lab.state();
+      const told: string[] = [];
+      const next = kernel.another({ warn: (event) => told.push(event) });
+      const corp = tunnelOf({ protect: [], domains: ['corp.example'] });
+      const addresses = ['203.0.113.7', '2001:db8:7::7'];
+      await gate.install([corp]);
+      await gate.keepAddresses('office', { ipv4: '10.8.0.6', ipv6: 'fd00:8::6' });
+      for (const to of addresses) {
+        await kernel.resolve('office', to);
+        expect(await lab.where('lan', { to })).toBe('held');
+      }
+      await lab.release({ accept: false });
+      await gate.remove({ keepDomains: true });
+      const kept = (await lab.state()).split('\n').filter((line) => !clean.includes(line)).map((line) => line.split(' ', 3).join(' '));
+      await next.install([corp]);
+      const went = [];
+      for (const to of addresses) went.push(await lab.where('lan', { to }));
+      await next.remove();
+      expect(await lab.state()).toBe(clean);
+      expect({ went, told }).toEqual({ went: ['held', 'held'], told: [] });
+      if (backend !== 'nft') expect(kept.sort()).toEqual(['add ood-office-dns4 203.0.113.7', 'add ood-office-dns6 2001:db8:7::7', 'create ood-office-dns4 hash:ip', 'create ood-office-dns6 hash:ip']);
+    });
+
     it('is an address on lo only if it was not there before', async () => {
       await lab.router.ip('addr add 10.8.0.6/32 dev lo');
       const before = await lab.state();

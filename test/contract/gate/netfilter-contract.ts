@@ -1,9 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { filter, firstValueFrom } from 'rxjs';
 import type { Gate, GatePort } from '../../../src/core/ports.js';
 import type { Backend } from '../../../src/gate/gate.js';
 import type { Packet } from './agent.js';
 import { kernelGate, type KernelGate } from './kernel-gate.js';
-import { marks, tunnelOf, type RouterLab } from './router-lab.js';
+import { failureOf, marks, tunnelOf, type RouterLab } from './router-lab.js';
 
 const office = tunnelOf();
 const everything = tunnelOf({ protect: ['0.0.0.0/0', '::/0'] });
@@ -266,6 +267,156 @@ export function netfilterContract(backend: Backend): void {
       await lab.linkDown(office.device);
       expect(counters?.in).toBe(6);
       expect(counters?.out).toBeGreaterThanOrEqual(8);
+    });
+
+    describe('domains', () => {
+      const corp = tunnelOf({ domains: ['corp.example'] });
+      const [domain4, domain6] = ['203.0.113.7', '2001:db8:7::7'];
+      const found = [domain4, domain6];
+      const iptables = backend.startsWith('iptables') ? backend : 'iptables';
+      const opened = async (): Promise<void> => {
+        await gate.install([corp]);
+        await lab.linkUp(corp.device, corp.protect);
+        await lab.noNeighbours(corp.device, found);
+        await gate.route('office');
+        await gate.set('office', 'open');
+      };
+      const routesTo = async (address: string): Promise<string> => lab.router.ip(`${address.includes(':') ? '-6' : '-4'} route show ${address} proto 208`);
+
+      it('loses nothing of a burst to an address that is new, whatever the gate', async () => {
+        await gate.install([corp]);
+        const held = [];
+        for (const [from, to] of [['lan', '203.0.113.8'], ['router', '203.0.113.9'], ['lan', '2001:db8:7::8'], ['router', '2001:db8:7::9']] as const) {
+          await kernel.resolve('office', to);
+          held.push((await lab.fate(from, { to, count: 50 })).held);
+        }
+        await lab.release({ accept: false });
+        await opened();
+        const arrived = [];
+        for (const from of ['lan', 'router'] as const) {
+          for (const to of found) {
+            await gate.install([corp], () => undefined); // nothing is learned any more
+            await kernel.resolve('office', to);
+            arrived.push((await lab.fate(from, { to, count: 50 })).tunnelled);
+          }
+        }
+        await lab.linkDown(corp.device);
+        const fifty = (line: string): readonly string[] => Array<string>(50).fill(line);
+        expect({ held, arrived }).toEqual({ held: [50, 50, 50, 50], arrived: [fifty(`10.77.1.2 > ${domain4}`), fifty(`fd00:77::2 > ${domain6}`), fifty(`10.8.0.6 > ${domain4}`), fifty(`fd00:8::6 > ${domain6}`)] });
+      });
+
+      it('routes what was held on this host again, into the tunnel, and from then on with the tunnel address', async () => {
+        await gate.install([corp]);
+        await gate.keepAddresses('office', { ipv4: '10.8.0.6', ipv6: 'fd00:8::6' });
+        for (const to of found) await kernel.resolve('office', to);
+        const first = [];
+        for (const to of found) first.push((await lab.fate('router', { to, count: 3 })).source);
+        const second = [];
+        for (const to of found) second.push((await lab.fate('router', { to })).source);
+        await lab.linkUp(corp.device, corp.protect);
+        await lab.noNeighbours(corp.device, found);
+        await gate.route('office');
+        await gate.set('office', 'open');
+        await lab.agents.far.seen();
+        await lab.release({ accept: true, mark: marks.release });
+        const arrived = await lab.arrivals('far', 8);
+        await lab.linkDown(corp.device);
+        expect({ first, second }).toEqual({ first: ['198.51.100.1', '2001:db8::1'], second: ['10.8.0.6', 'fd00:8::6'] });
+        expect(arrived).toEqual([...Array<string>(4).fill(`10.8.0.6 > ${domain4}`), ...Array<string>(4).fill(`fd00:8::6 > ${domain6}`)]);
+      });
+
+      it.each<Gate>(['hold', 'open', 'reject'])('guards them under %s, known or not', async (state) => {
+        await gate.install([corp]);
+        await gate.set('office', state);
+        for (const to of found) {
+          await kernel.resolve('office', to);
+          for (let round = 0; round < 2; round++) {
+            expect(await leaks({ to, device: 'wan0' })).toEqual([]);
+            await lab.release({ accept: true });
+          }
+        }
+        expect((await lab.fate('router', { to: domain4 }, 0)).leaked).toEqual([]);
+      });
+
+      it('guards them also when nothing in raw has seen them', async () => {
+        const [other4, other6] = ['203.0.113.77', '2001:db8:7::77'];
+        await gate.install([corp]);
+        for (const to of found) await kernel.resolve('office', to);
+        await lab.router.run('sh', ['-ec', backend === 'nft' ? 'for hook in prerouting output; do nft flush chain inet openvpn_ondemand hook-raw-$hook; done' : `for program in ${iptables} ${iptables.replace('ip', 'ip6')}; do $program -t raw -F PREROUTING; $program -t raw -F OUTPUT; done`]);
+        for (const from of ['lan', 'router'] as const) expect([await lab.where(from, { to: domain4 }), await lab.where(from, { to: domain6 }), await lab.where(from, { to: other4 }), await lab.where(from, { to: other6 })]).toEqual(['nowhere', 'nowhere', 'underlay', 'underlay']);
+      });
+
+      it('counts them', async () => {
+        await opened();
+        for (const to of found) {
+          await kernel.resolve('office', to);
+          await lab.fate('lan', { to, count: 4 });
+        }
+        for (const [to, from] of [['10.77.1.2', domain4], ['fd00:77::2', domain6]] as const) {
+          const address = `${from}/${from.includes(':') ? 128 : 32} dev lo`;
+          await lab.far.ip(`addr add ${address}${from.includes(':') ? ' nodad' : ''}`);
+          await lab.agents.far.send({ to, from });
+          await lab.far.ip(`addr del ${address}`);
+        }
+        const counted = (await gate.counters()).get('office');
+        await lab.linkDown(corp.device);
+        expect(counted?.in).toBe(2);
+        expect(counted?.out).toBeGreaterThanOrEqual(8);
+      });
+
+      it('gives them the routes that prefixes have', async () => {
+        await gate.install([corp]);
+        await gate.keepAddresses('office', { ipv4: '10.8.0.6' });
+        await kernel.resolve('office', domain4);
+        await lab.fate('lan', { to: domain4 });
+        const seen = [await routesTo(domain4)];
+        await gate.set('office', 'bypass');
+        seen.push(await routesTo(domain4));
+        await gate.set('office', 'hold');
+        seen.push(await routesTo(domain4));
+        await gate.install([corp]);
+        seen.push(await routesTo(domain4));
+        const caught = 'dev lo scope link src 10.8.0.6 metric 4000';
+        expect(seen.map((text) => text.trim())).toEqual([caught, '', caught, ''].map((text) => expect.stringContaining(text)));
+        expect([seen[1], seen[3]]).toEqual(['', '']);
+      });
+
+      it('brings back what was learned when somebody has flushed the firewall', async () => {
+        const watching = kernel.another({ watch: true });
+        await watching.install([corp]);
+        await kernel.resolve('office', domain4);
+        expect(await lab.where('lan', { to: domain4 })).toBe('held');
+        const repaired = firstValueFrom(watching.events$.pipe(filter(({ type }) => type === 'gate-repaired')));
+        await lab.router.run('sh', ['-ec', backend === 'nft' ? 'nft flush set inet openvpn_ondemand ood-office-4; nft flush table inet openvpn_ondemand' : `ipset flush ood-office-4; ${iptables} -t raw -F`]);
+        await repaired;
+        expect([await lab.where('lan', { to: domain4 }), await lab.where('lan', { to: host4 })]).toEqual(['held', 'held']);
+        await lab.router.run('sh', ['-c', backend === 'nft' ? 'nft flush set inet openvpn_ondemand any4' : 'ipset flush ood-any4']);
+        expect(await lab.where('lan', { to: domain4 })).toBe('held');
+      });
+
+      it('drops packets to more addresses than it may learn, and says so once', async () => {
+        const told: string[] = [];
+        const small = kernel.another({ mostLearned: 1, warn: (event) => told.push(event) });
+        await small.install([corp]);
+        for (const to of found) await kernel.resolve('office', to);
+        const went = [await lab.where('lan', { to: domain4 }), await lab.where('lan', { to: domain6 }), await lab.where('router', { to: domain6 }), await lab.where('router', { to: domain4 })];
+        await small.remove();
+        expect({ went, told }).toEqual({ went: ['held', 'nowhere', 'nowhere', 'held'], told: ['domains.too_many'] });
+      });
+
+      it('drops what can be no other host\'s', async () => {
+        await gate.install([corp]);
+        for (const to of ['169.254.7.7', 'fe80::7']) await kernel.resolve('office', to);
+        expect(await lab.where('router', { to: '169.254.7.7' })).toBe('nowhere');
+        expect(await lab.router.ip('route show proto 208')).not.toContain('169.254');
+      });
+
+      it('refuses to start beside another program that has the queue, and leaves that alone', async () => {
+        await gate.install([corp]);
+        await kernel.resolve('office', domain4);
+        expect((await failureOf(kernel.another().install([corp]))).code).toBe('QUEUE_IN_USE');
+        expect(await lab.where('lan', { to: domain4 })).toBe('held');
+      });
     });
 
     describe('protect: everything', () => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { GateTunnel, Marks } from '../../../src/core/ports.js';
-import { nftStands, parseNftCounters, parseNftGate, parseTable, renderNftAddresses, renderNftInstall, renderNftOpen, renderNftSwitch } from '../../../src/gate/nft.js';
+import { nftStands, parseNftCounters, parseNftGate, parseTable, renderNftAdded, renderNftAddresses, renderNftInstall, renderNftOpen, renderNftRemoval, renderNftSwitch } from '../../../src/gate/nft.js';
+import { parseNet } from '../../../src/core/prefix.js';
 import { planOf } from '../../../src/gate/plan.js';
 import { mayBeOurs } from '../../../src/gate/watch.js';
 
@@ -51,6 +52,28 @@ describe('nft', () => {
     expect(found.chains).toEqual(['hook-raw-prerouting', 'hook-mangle-postrouting', 'gate-office-hold-queue-4', 'gates-open-return-4', 'gates-reject-goto-OOD-rejected-fwd-4', 'gate-old-hold-queue-4']);
     expect([found.sets, found.counters]).toEqual([['ood-office-4'], ['in-office-4']]);
     expect([...found.rules.keys()]).toEqual(['hook-raw-prerouting', 'gate-office-hold-queue-4', 'gates-open-return-4']);
+  });
+
+  it('makes sets for dnsmasq to fill once, and leaves them alone from then on', () => {
+    const corp = planOf([{ ...office, domains: ['corp.example'] }, silent], { marks, lans: [], closingTable: 500 });
+    const table = `${listing.slice(0, -2)}\tset ood-office-dns4 {\n\t\ttype ipv4_addr\n\t}\n\n\tset ood-gone-dns4 {\n\t\ttype ipv4_addr\n\t}\n}\n`;
+    const found = parseTable(table);
+    const about = (text: string): readonly string[] => text.split('\n').filter((line) => / set .*-dns/.test(line));
+    expect(about(renderNftInstall(corp, undefined))).toEqual(['add set inet openvpn_ondemand ood-office-dns4 { type ipv4_addr; }', 'add set inet openvpn_ondemand ood-office-dns6 { type ipv6_addr; }']);
+    expect(about(renderNftInstall(corp, found))).toEqual(['delete set inet openvpn_ondemand ood-gone-dns4', 'add set inet openvpn_ondemand ood-office-dns6 { type ipv6_addr; }']);
+    expect(about(renderNftInstall(plan, found))).toEqual(['delete set inet openvpn_ondemand ood-office-dns4', 'delete set inet openvpn_ondemand ood-gone-dns4']);
+    expect(renderNftInstall(corp, undefined)).toContain('add rule inet openvpn_ondemand hook-raw-prerouting meta nfproto ipv4 iifname != "ovpn-office" ip daddr @ood-office-dns4 ip daddr != @any4 jump OOD-learn-in-4\n');
+    expect(renderNftRemoval(found, false)).toBe('delete table inet openvpn_ondemand\n');
+    expect(renderNftRemoval(parseTable(listing), true)).toBe('delete table inet openvpn_ondemand\n');
+    const kept = renderNftRemoval(found, true);
+    expect(kept).toContain('flush table inet openvpn_ondemand\ndelete chain inet openvpn_ondemand hook-raw-prerouting\n');
+    expect(kept.split('\n').slice(-3)).toEqual(['delete set inet openvpn_ondemand ood-office-4', 'delete counter inet openvpn_ondemand in-office-4', '']);
+  });
+
+  it('adds what was learned to the tunnel\'s set, and to that of all', () => {
+    const addresses = ['203.0.113.7', '2001:db8:7::7', '203.0.113.8'].map(parseNet);
+    expect(renderNftAdded(addresses, 'office')).toBe('add element inet openvpn_ondemand ood-office-4 { 203.0.113.7, 203.0.113.8 }\nadd element inet openvpn_ondemand ood-office-6 { 2001:db8:7::7 }\n');
+    expect(renderNftAdded(addresses.slice(0, 1))).toBe('add element inet openvpn_ondemand any4 { 203.0.113.7 }\n');
   });
 
   it('finds the gate that is on: the one whose chains have the set, else hold', () => {

@@ -3,8 +3,10 @@ import type { GateTunnel, Marks } from '../../../src/core/ports.js';
 import { parseGate, renderAddresses, renderSets, setsOf, setsStand } from '../../../src/gate/ipset.js';
 import { conditionSwitching } from '../../../src/gate/condition.js';
 import { parseCounters, parseSave, renderInstall, renderRemoval, stands } from '../../../src/gate/iptables.js';
-import { addressSet, anySet, gateList, guardChain, heldChain, newSuffix, ownCountChain, ownSet, quietChain, tunnelId } from '../../../src/gate/names.js';
-import { gates, planOf, type Plan } from '../../../src/gate/plan.js';
+import { addressSet, anySet, domainSet, gateList, guardChain, isDomainSet, learnChain, heldChain, newSuffix, ownCountChain, ownSet, quietChain, tunnelId } from '../../../src/gate/names.js';
+import { gates, learnedPart, planOf, withLearned, type Plan } from '../../../src/gate/plan.js';
+import { routesIntoDevice } from '../../../src/gate/planned-tunnel.js';
+import { formatNet, parseNet } from '../../../src/core/prefix.js';
 
 const marks: Marks = { mask: 0x00c00000, transport: 0x00400000, release: 0x00800000, reject: 0x00c00000 };
 const office: GateTunnel = { name: 'office', device: 'ovpn-office', queue: 7, protect: ['10.99.0.0/16', 'fd00:99::/48'], exclude: [], remotes: ['192.0.2.1'], onFailure: 'reject' };
@@ -14,8 +16,9 @@ describe('names', () => {
   it.each(['office', 'a', 'Twelve345678', 'thirteen-chars', 'büro', 'x'.repeat(200), 'any4', 'any 4', 'open'])('of %p fit the kernel', (name) => {
     const id = tunnelId(name);
     expect(id).toMatch(/^[A-Za-z0-9-]{1,13}$/);
-    for (const set of [ownSet(id, 6), addressSet(id, 6), ...gates.map((gate) => gateList(gate, 6))]) expect(`${set}${newSuffix}`.length).toBeLessThanOrEqual(31);
-    for (const chain of [guardChain(id), ownCountChain(id), heldChain(id, 'out'), quietChain(id)]) expect(chain.length).toBeLessThanOrEqual(28);
+    for (const set of [ownSet(id, 6), addressSet(id, 6), domainSet(id, 6), ...gates.map((gate) => gateList(gate, 6))]) expect(`${set}${newSuffix}`.length).toBeLessThanOrEqual(31);
+    for (const chain of [learnChain('out'), guardChain(id), ownCountChain(id), heldChain(id, 'out'), quietChain(id)]) expect(chain.length).toBeLessThanOrEqual(28);
+    expect([domainSet(id, 4), ownSet(id, 4), addressSet(id, 4), anySet(4)].map(isDomainSet)).toEqual([true, false, false, false]);
     for (const common of [anySet(4), ...gates.map((gate) => gateList(gate, 4))]) expect([ownSet(id, 4), ownSet(id, 6)]).not.toContain(common);
   });
 
@@ -83,6 +86,25 @@ describe('iptables', () => {
     expect(rulesOf('-A OOD-out-lab', both).at(-1)).toBe('-A OOD-out-lab -j MARK --set-xmark 0xc00000/0xc00000');
   });
 
+  it('gives only tunnels with domains rules for addresses that nobody knows yet', () => {
+    const lab: GateTunnel = { ...office, name: 'lab', device: 'ovpn-lab', queue: 8, protect: [], domains: ['lab.example'] };
+    const both = renderInstall(plan(office, lab), 4, []).split('\n');
+    const usual = renderInstall(plan(office, { ...lab, protect: ['10.98.0.0/16'], domains: [] }), 4, []).split('\n');
+    expect(both.filter((line) => !usual.includes(line) && !line.startsWith(':OOD-') && !line.startsWith('-A OOD-learn-out'))).toEqual([
+      '-A OOD-guard-office -m set --match-set ood-lab-dns4 dst -g OOD-kept',
+      '-A OOD-guard -m set --match-set ood-lab-dns4 dst -g OOD-kept',
+      '-I PREROUTING 2 ! -i ovpn-lab -m set --match-set ood-lab-dns4 dst -m set ! --match-set ood-any4 dst -j OOD-learn-in',
+      '-I OUTPUT 2 -m mark ! --mark 0x400000/0xc00000 -m set --match-set ood-lab-dns4 dst -m set ! --match-set ood-any4 dst -j OOD-learn-out',
+      ...['LOCAL', 'BROADCAST', 'MULTICAST'].map((type) => `-A OOD-learn-in -m addrtype --dst-type ${type} -j RETURN`),
+      '-A OOD-learn-in -m set --match-set ood-lab-dns4 dst -j NFQUEUE --queue-num 32776',
+    ]);
+    expect(usual.filter((line) => !both.includes(line))).toEqual([]);
+    expect(both).toContain('-A OOD-learn-out -m set --match-set ood-remote4 dst -j RETURN');
+    // both families, since nobody knows what a domain stands for
+    expect(renderInstall(plan({ ...lab, domains: [] }), 6, [])).toBe('');
+    expect(renderInstall(plan(lab), 6, [])).toContain('-A OOD-learn-in -m set --match-set ood-lab-dns6 dst -j NFQUEUE --queue-num 32776\n');
+  });
+
   it('stands if every chain has its rules, and every chain of the system leads to ours', () => {
     const saved = renderInstall(plan(), 4, []).replaceAll(/^-I (\w+) \d+/gm, '-A $1');
     expect(stands(plan(), 4, `${saved}-A FORWARD -j DOCKER\n`)).toBe(true);
@@ -122,6 +144,26 @@ describe('ipset', () => {
     const again = renderSets(plan(), new Set([...setsOf(plan()), 'ood-office-4~']));
     expect(again).toContain('destroy ood-office-4~\ncreate ood-office-4~ hash:net family inet maxelem 65536\nadd ood-office-4~ 10.99.0.0/16\nswap ood-office-4~ ood-office-4\ndestroy ood-office-4~\n');
     expect(again).not.toMatch(/^create ood-open/m);
+  });
+
+  it('makes the sets that dnsmasq fills, and never touches those that are there', () => {
+    const corp = plan({ ...office, domains: ['corp.example'] });
+    expect(renderSets(corp, new Set())).toContain('create ood-office-dns4 hash:ip family inet maxelem 262144\ncreate ood-office-dns6 hash:ip family inet6 maxelem 262144\n');
+    expect(setsOf(corp)).toEqual(expect.arrayContaining(['ood-office-dns4', 'ood-office-dns6']));
+    expect(renderSets(corp, new Set(setsOf(corp)))).not.toContain('-dns');
+    expect(setsOf(plan()).some(isDomainSet)).toBe(false);
+  });
+
+  it('has what was learned in the tunnel\'s set and in that of all', () => {
+    const corp: GateTunnel = { ...office, domains: ['corp.example'], linkRoutes: 2 };
+    const one = plan(corp);
+    const [before] = one.tunnels;
+    const learned = withLearned(one, learnedPart(before!, [parseNet('203.0.113.7')]));
+    const text = renderSets(learned, new Set());
+    expect(text.match(/^add \S+ 203\.0\.113\.7$/gm)).toEqual(['add ood-office-4 203.0.113.7', 'add ood-any4 203.0.113.7']);
+    // the link was given its routes before anybody knew of this one
+    const { byLink, byGate } = routesIntoDevice(learned.tunnels[0]!);
+    expect([byLink.map(formatNet), byGate.map(formatNet)]).toEqual([['10.99.0.0/16', 'fd00:99::/48'], ['203.0.113.7/32']]);
   });
 
   it('closes every gate before any set is filled', () => {
