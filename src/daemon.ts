@@ -121,7 +121,7 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
   const rehearsed = rehearse(folder, systemClock);
   undo.push(() => rehearsed);
   await tunnels.install();
-  undo.push(() => (settings.onStop === 'flush' ? gate.remove() : holdAll(tunnels, gate)));
+  undo.push(() => (settings.onStop === 'flush' ? gate.remove({ keepDomains: true }) : holdAll(tunnels, gate)));
   undo.push(() => tunnels.end());
   await rehearsed;
   await tunnels.start();

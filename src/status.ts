@@ -4,7 +4,7 @@ import type { QueueStats } from './core/ports.js';
 import { gateOf, type Tunnel, type Wake } from './core/state.js';
 
 /** What a tunnel is doing, for people and programs. */
-export function tunnelStatus({ name, device, protect, names }: TunnelSettings, tunnel: Tunnel, queue: QueueStats, named: ReadonlyMap<string, readonly string[]>): TunnelStatus {
+export function tunnelStatus({ name, device, protect, names, domains }: TunnelSettings, tunnel: Tunnel, queue: QueueStats, named: ReadonlyMap<string, readonly string[]>): TunnelStatus {
   const { state, wakes, dialFailures, history: [lastWake] } = tunnel;
   const { packets, oldestMs, held, released, dropped, rejected } = queue;
   return {
@@ -13,7 +13,7 @@ export function tunnelStatus({ name, device, protect, names }: TunnelSettings, t
     gate: gateOf(state),
     since: iso(state.since),
     device,
-    protect: [...protect, ...names],
+    protect: [...protect, ...names, ...domains],
     ...(named.size > 0 ? { names: Object.fromEntries(named) } : {}),
     held: { packets, oldestMs },
     counters: { wakes, held, released, dropped, rejected, dialFailures },

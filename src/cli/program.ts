@@ -4,6 +4,7 @@ import { version } from '../version.js';
 import { answerCommand } from './commands/answer.js';
 import { checkCommand } from './commands/check.js';
 import { completionCommand } from './commands/completion.js';
+import { dnsmasqCommand } from './commands/dnsmasq.js';
 import { doctorCommand } from './commands/doctor.js';
 import { downCommand } from './commands/down.js';
 import { flushCommand } from './commands/flush.js';
@@ -31,7 +32,7 @@ const program = new Command('openvpn-ondemand')
   .exitOverride()
   .showHelpAfterError();
 
-for (const command of [runCommand, checkCommand, statusCommand, upCommand, downCommand, pauseCommand, resumeCommand, reloadCommand, readyCommand, answerCommand, whyCommand, doctorCommand, flushCommand, completionCommand]) program.addCommand(command().copyInheritedSettings(program));
+for (const command of [runCommand, checkCommand, statusCommand, upCommand, downCommand, pauseCommand, resumeCommand, reloadCommand, readyCommand, answerCommand, whyCommand, doctorCommand, dnsmasqCommand, flushCommand, completionCommand]) program.addCommand(command().copyInheritedSettings(program));
 
 try {
   await program.parseAsync();

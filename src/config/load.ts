@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { isMap, isNode, isPair, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
 import type { z } from 'zod';
+import { domainQueue } from '../core/domains.js';
 import { DaemonError, messageOf } from '../core/errors.js';
 import type { Prefix } from '../core/ports.js';
 import { contains, parseNet } from '../core/prefix.js';
@@ -120,8 +121,8 @@ function settle(name: string, { openvpn, command, wakeFrom, ...tunnel }: TunnelC
   const protect = readPrefixList(tunnel.protect, folder);
   const exclude = readPrefixList(tunnel.exclude, folder);
   const mistakes = Object.entries({ protect, exclude }).flatMap(([key, { problems }]) => problems.map(({ index: element, ...problem }): Mistake => ({ path: ['tunnels', name, key, element], ...problem })));
-  const outside = tunnel.ignore.flatMap(({ to }, element): Mistake[] => (to === undefined || mistakes.length + protect.names.length > 0 || overlaps(to, protect.prefixes) ? [] : [{ path: ['tunnels', name, 'ignore', element, 'to'], message: `${to} is not among what \`protect\` names: there is nothing to ignore` }]));
-  const empty: Mistake[] = mistakes.length + protect.prefixes.length + protect.names.length === 0 ? [{ path: ['tunnels', name, 'protect'], message: 'names no prefix: nothing would be protected' }] : [];
+  const outside = tunnel.ignore.flatMap(({ to }, element): Mistake[] => (to === undefined || mistakes.length + protect.names.length + tunnel.domains.length > 0 || overlaps(to, protect.prefixes) ? [] : [{ path: ['tunnels', name, 'ignore', element, 'to'], message: `${to} is not among what \`protect\` names: there is nothing to ignore` }]));
+  const empty: Mistake[] = mistakes.length + protect.prefixes.length + protect.names.length + tunnel.domains.length === 0 ? [{ path: ['tunnels', name, 'protect'], message: 'names no prefix: nothing would be protected' }] : [];
   const settings = { ...tunnel, ...credentials, ...(wakeFrom === undefined ? {} : { wakeFrom }), protect: protect.prefixes, names: protect.names, exclude: exclude.prefixes, name, device: tunnel.device ?? `ovpn-${name}`, queue, link: linkOf(openvpn, command, folder) };
   return { settings, mistakes: [...mistakes, ...outside, ...empty] };
 }
@@ -160,6 +161,12 @@ function clashesOf(tunnels: readonly TunnelSettings[]): Mistake[] {
     found.push(...shared.slice(0, TOLD).map((prefix) => ({ path: at('protect'), message: `${prefix} is protected by tunnel ${owners.get(prefix) ?? ''}, too` })));
     if (shared.length > TOLD) found.push({ path: at('protect'), message: `${shared.length - TOLD} more prefixes are protected by other tunnels, too` });
     for (const prefix of tunnel.protect) owners.set(prefix, tunnel.name);
+    const ofDomains = tunnels.find((other) => other.domains.length > 0 && domainQueue(other.queue) === tunnel.queue);
+    if (ofDomains) found.push({ path: at('queue'), message: `${tunnel.queue} is the queue for the domains of tunnel ${ofDomains.name} (made from its own, ${ofDomains.queue})` });
+    for (const [element, domain] of tunnel.domains.entries()) {
+      const owner = earlier.find(({ domains }) => domains.includes(domain));
+      if (owner) found.push({ path: [...at('domains'), element], message: `${domain} is a domain of tunnel ${owner.name}, too` });
+    }
     return found;
   });
 }

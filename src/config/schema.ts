@@ -38,6 +38,12 @@ const name = z
   .transform((text) => ({ name: text.toLowerCase().replace(/\.$/, '') }))
   .meta({ description: 'A host name: what it stands for is protected' });
 
+const domain = z
+  .string()
+  .regex(hostName, 'is not a domain name')
+  .transform((text) => text.toLowerCase().replace(/\.$/, ''))
+  .meta({ description: 'A domain name: it stands for itself and all names below it' });
+
 const protectedElement = z.union([prefix, name, prefixFile], { error: 'is not a prefix (like 10.99.0.0/16 or fd00:99::/48), a host name or {file}' });
 
 const excluded = z.union([prefix, prefixFile], { error: 'is not a prefix (like 10.99.0.0/16 or fd00:99::/48) or {file}' });
@@ -145,7 +151,8 @@ const tunnel = z.strictObject({
   openvpn: z.union([started, managed], { error: 'needs `config` (we start it) or `management` (somebody else does)' }).optional(),
   credentials: credentials.optional().describe('What OpenVPN asks for'),
   command: command.optional(),
-  protect: z.array(protectedElement).min(1, 'names no prefix: nothing would be protected').describe('The prefixes and hosts that may be reached through this tunnel only'),
+  protect: z.array(protectedElement).default([]).describe('The prefixes and hosts that may be reached through this tunnel only'),
+  domains: z.array(domain).default([]).describe('Domains whose addresses are protected, too, as dnsmasq finds them; `openvpn-ondemand dnsmasq` prints what it needs for that'),
   exclude: z.array(excluded).default([]).describe('Prefixes inside `protect` that are not protected'),
   established: z.enum(['kill', 'keep']).default('kill').describe('Connections to `protect` that went another way before the start: kill forgets them in conntrack, so that they go through the tunnel without the NAT of the other way'),
   ignore: z.array(ignored).default([]).describe('Packets that never wake nor keep up, and are dropped in silence while the tunnel is not up: udp/123, icmp, {protocol, port, to}'),
@@ -199,6 +206,11 @@ export const schema = z.strictObject({
   tunnels: z
     .record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/, 'is not a tunnel name (1 to 32 letters, digits, "_" or "-")'), tunnel)
     .refine((tunnels) => Object.keys(tunnels).length > 0, 'names no tunnel'),
+}).superRefine(({ offload, tunnels }, context) => {
+  if (offload !== 'end') return;
+  for (const [name, { domains }] of Object.entries(tunnels)) {
+    if (domains.length > 0) context.addIssue({ code: 'custom', path: ['tunnels', name, 'domains'], message: 'not beside flowtables (`offload: end`): what they forward passes the rules that look for new addresses' });
+  }
 });
 
 export type Configuration = z.output<typeof schema>;

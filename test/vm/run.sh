@@ -4,7 +4,7 @@
 # jest's status, or with 125 if the machine did not get that far. Nothing is left running.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-bash test/setup.sh
+bash test/setup.sh dnsmasq=dnsmasq-base
 # what would take minutes in there
 node --import tsx -e "import('./test/lab/compiled.ts').then(({ compiled }) => compiled('probe'))"
 export OOD_PATIENCE=${OOD_PATIENCE:-15} NODE_OPTIONS=--experimental-vm-modules

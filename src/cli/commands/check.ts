@@ -11,7 +11,7 @@ export function checkCommand(): Command {
       const [{ loadConfiguration }, { listFlowtables }, { assertNoOffload }] = await Promise.all([import('../../config/load.js'), import('../../host/flowtables.js'), import('../../offload.js')]);
       const { tunnels, offload } = await loadConfiguration(config);
       await assertNoOffload(offload, listFlowtables);
-      if (json) console.log(JSON.stringify({ version, tunnels: tunnels.map(({ name, protect, names, device }) => ({ name, protect: [...protect, ...names], device })) }, null, 2));
-      else for (const { name, protect, names, device } of tunnels) console.log(`${name}: ${[...protect, ...names].join(', ')} through ${device}`);
+      if (json) console.log(JSON.stringify({ version, tunnels: tunnels.map(({ name, protect, names, domains, device }) => ({ name, protect: [...protect, ...names, ...domains], device })) }, null, 2));
+      else for (const { name, protect, names, domains, device } of tunnels) console.log(`${name}: ${[...protect, ...names, ...domains].join(', ')} through ${device}`);
     });
 }

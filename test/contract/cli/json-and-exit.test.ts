@@ -48,6 +48,7 @@ const printing: Readonly<Record<string, { readonly args: () => readonly string[]
   reload: { args: () => ['--socket', inFolder('control.sock')], tells: older },
   check: { args: () => ['--config', inFolder('well.yaml')], tells: version },
   doctor: { args: () => ['--config', inFolder('well.yaml')], tells: version },
+  dnsmasq: { args: () => ['--config', inFolder('well.yaml')], tells: version },
   flush: { args: () => ['--socket', inFolder('nobody.sock')], tells: version },
 };
 

@@ -35,6 +35,7 @@ describe('the smallest configuration', () => {
         link: { kind: 'openvpn', config: '/etc/x/office.ovpn', program: 'openvpn', args: [] },
         protect: ['10.99.0.0/16', 'fd00:99::/48'],
         names: [],
+        domains: [],
         exclude: [],
         established: 'kill',
         ignore: [],
@@ -78,6 +79,11 @@ describe('the smallest configuration', () => {
   });
 });
 
+it('domains may be all that a tunnel protects, and then nobody knows what is ignored', () => {
+  const [tunnel] = parse(minimal.replace('protect: [10.99.0.0/16, "fd00:99::/48"]', 'domains: [Corp.Example., intranet.example.com]\n    ignore: [{protocol: udp, to: 10.98.0.0/16}]')).tunnels;
+  expect(tunnel).toMatchObject({ protect: [], names: [], domains: ['corp.example', 'intranet.example.com'] });
+});
+
 describe('host names in `protect`', () => {
   it('stand beside prefixes, each once, in lower case', () => {
     const { protect, names } = parse(minimal.replace('"fd00:99::/48"', 'intranet.example.com, Intranet.Example.COM., wiki, xn--bcher-kva.example')).tunnels[0]!;
@@ -115,6 +121,11 @@ describe('what is wrong is told with its line and the way out', () => {
     ['    ignore: [{protocol: udp, ports: 8}]', '5: tunnels.office.ignore.0'],
     ['    ignore: [{protocol: udp, to: 10.99.1.1/24}]', '5: tunnels.office.ignore.0.to: "10.99.1.1/24" has bits set behind its length (did you mean 10.99.1.0/24?)'],
     ['    ignore:\n    - {protocol: udp, to: 10.98.0.0/16}', '6: tunnels.office.ignore.0.to: 10.98.0.0/16 is not among what `protect` names: there is nothing to ignore'],
+    ['    domains: [corp.example, "*.lab.example"]', '5: tunnels.office.domains.1: is not a domain name'],
+    ['    domains: [corp.example]\n  b: {openvpn: {config: a}, domains: [Corp.Example.]}', '6: tunnels.b.domains.0: corp.example is a domain of tunnel office, too'],
+    ['    domains: [corp.example]\n  b: {openvpn: {config: a}, protect: [1.2.3.4], queue: 40268}', '6: tunnels.b.queue: 40268 is the queue for the domains of tunnel office (made from its own, 7500)'],
+    ['    domains: [corp.example]\noffload: end', '5: tunnels.office.domains: not beside flowtables'],
+    ['  b: {openvpn: {config: a}}', '5: tunnels.b.protect: names no prefix'],
     ['    wake: never', '5: tunnels.office.wake: Invalid option: expected one of "both"|"forwarded"|"local"'],
     ['    wakeFrom: []', '5: tunnels.office.wakeFrom: names no device: for none of them, say `wake: local`'],
     ['    wakeFrom: [lan0, "*"]', '5: tunnels.office.wakeFrom.1: is not the name of a device, nor the beginning of names and a * (like lan0 or br-*)'],

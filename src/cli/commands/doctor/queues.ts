@@ -1,4 +1,5 @@
 import type { Settings } from '../../../config/load.js';
+import { domainQueue } from '../../../core/domains.js';
 import { error, ok, warning, type Finding } from './finding.js';
 import type { Machine } from './machine.js';
 
@@ -14,7 +15,7 @@ const BUFFER_BYTES = 8 << 20;
 
 /** Whether our queue numbers are free, and whether the sockets behind them get the memory that bursts need. `running`: a daemon has them. */
 export async function checkQueues(machine: Machine, settings: Settings, running: boolean): Promise<Finding[]> {
-  const numbers = new Map(settings.tunnels.map(({ name, queue }) => [queue, name]));
+  const numbers = new Map(settings.tunnels.flatMap(({ name, queue, domains }) => [queue, ...(domains.length > 0 ? [domainQueue(queue)] : [])].map((number) => [number, name])));
   const [inUse, rules] = await Promise.all([running ? [] : queuesInUse(machine), foreignRules(machine)]);
   const busy = inUse.filter((number) => numbers.has(number)).map((number) => error('QUEUE_IN_USE', `NFQUEUE ${number} of tunnel ${numbers.get(number) ?? ''} belongs to another program`, 'give the tunnel another with `queue`, or stop that program'));
   const clashes = rules.flatMap((rule) => {
