@@ -262,6 +262,14 @@ export function gateContract(name: string, create: () => Promise<World>): void {
         expect([went, closing, await wents()]).toEqual([all('tunnel'), found.map(({ from }) => (from === 'lan' ? 'tunnel' : 'nowhere')), all('held')]);
       });
 
+      it('are asked which packets count, from the first one on', async () => {
+        await world.gate.install([{ ...corp, wake: 'forwarded', ignore: [{ protocol: 'udp', ports: { first: 9, last: 9 }, to: '203.0.113.0/24' }] }]);
+        await resolve(corp);
+        expect([await world.connect('router', domain4), await world.connect('router', domain6)]).toEqual(['refused', 'refused']);
+        await world.gate.install([{ ...corp, wake: 'forwarded', ignore: [{ protocol: 'udp', ports: { first: 9, last: 9 }, to: '203.0.113.0/24' }] }]);
+        expect(await wents()).toEqual(['nowhere', 'held', 'nowhere', 'nowhere']);
+      });
+
       it('yield to prefixes, and do not open a way to servers', async () => {
         const narrow = tunnelOf({ name: 'lab', device: 'ovpn-lab', queue: 12, protect: ['203.0.113.0/24'], remotes: ['203.0.112.1'] });
         await world.gate.install([corp, narrow]);
