@@ -17,6 +17,7 @@ import { Conntrack } from './host/conntrack.js';
 import { listFlowtables } from './host/flowtables.js';
 import { askName } from './host/name-lookup.js';
 import { StateFile } from './host/state-file.js';
+import { othersFirst } from './host/turn.js';
 import { Urgency } from './host/urgency.js';
 import { logGate, logStep, toBeLogged } from './log-step.js';
 import { withoutOffload } from './offload.js';
@@ -65,6 +66,9 @@ class Undo {
   }
 }
 
+/** A gate that opens waits so long at most for others that are in more haste. */
+const PATIENCE_MS = 10;
+
 /**
  * Builds the adapters, sets the trap and resolves when the first packet may come. Rejects with a DaemonError, and then
  * nothing is left behind.
@@ -89,7 +93,7 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
   const marks = marksOf(settings.mark);
   const { offload } = settings;
   const conntrack = new Conntrack();
-  const bare = createGate({ backend: settings.gate, marks, watch: true, guardForward: offload === 'end', warn: (event, message) => { log.warn({ event }, message); } });
+  const bare = createGate({ backend: settings.gate, marks, watch: true, guardForward: offload === 'end', othersFirst: () => othersFirst(PATIENCE_MS), warn: (event, message) => { log.warn({ event }, message); } });
   const gate = withoutOffload(withoutEstablished(bare, conntrack, log), { offload, flowtables: listFlowtables, conntrack, log });
   // In this order: what another daemon has is seen before anything is touched, and the guard is removed last.
   const control = await ControlServer.listen(settings.control.socket);

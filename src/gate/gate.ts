@@ -40,6 +40,8 @@ export interface GateOptions {
    * change of a gate; brings back what somebody took away. Default false.
    */
   readonly watch?: boolean;
+  /** Waited for before a gate opens: packets that wait are in more haste than those that pass through us until it is open. Default: nothing. */
+  readonly othersFirst?: () => Promise<void>;
   /** Told of what the user should know but nothing fails for: an event name and a sentence. */
   readonly warn?: (event: string, message: string) => void;
 }
@@ -63,7 +65,7 @@ function candidates(backend: Backend, exec: ExecOptions | undefined): Candidates
 const autoOrder = ['iptables', 'nft'] as const;
 
 /** The gate of this machine. Nothing is done until `install`. */
-export function createGate({ backend = 'auto', marks, routeMetric = 4000, closingTable = 20_800, closingPriority = 90, mostLearned = 10_000, guardForward = false, exec, watch = false, warn = () => undefined }: GateOptions): GatePort {
+export function createGate({ backend = 'auto', marks, routeMetric = 4000, closingTable = 20_800, closingPriority = 90, mostLearned = 10_000, guardForward = false, exec, watch = false, othersFirst = () => Promise.resolve(), warn = () => undefined }: GateOptions): GatePort {
   const { iptables, nft } = candidates(backend, exec);
   let chosen: Promise<Firewall> | undefined;
   const firewall = (): Promise<Firewall> => (chosen ??= choose(backend, { iptables, nft }));
@@ -83,6 +85,7 @@ export function createGate({ backend = 'auto', marks, routeMetric = 4000, closin
     closingTable,
     mostLearned,
     guardForward,
+    othersFirst,
     warn,
   });
 }

@@ -3,7 +3,6 @@ import type { Addresses, CarryOut, Gate, GatePort, GateTunnel, Marks, TrafficCou
 import { DaemonError } from '../core/errors.js';
 import { isOrdinary } from '../core/named.js';
 import { formatNet, type Net } from '../core/prefix.js';
-import { othersFirst } from '../core/turn.js';
 import { hasDefault, hasRules, type Current } from './current.js';
 import type { Firewall } from './firewall.js';
 import { Learners, type Waiting } from './learner.js';
@@ -16,7 +15,6 @@ import type { StartWatch } from './watch.js';
 
 /** For some turns of the event loop. */
 const settlingMs = 3;
-const patienceMs = 10;
 
 export interface GateParts {
   /** Chosen once; may look around for it. */
@@ -35,6 +33,8 @@ export interface GateParts {
   /** Addresses of domains, in all tunnels together. */
   readonly mostLearned: number;
   readonly guardForward: boolean;
+  /** Resolves when nobody else has anything to do, or has had some time for it. */
+  readonly othersFirst: () => Promise<void>;
   readonly warn: (event: string, message: string) => void;
 }
 
@@ -76,7 +76,7 @@ export class NetfilterGate implements GatePort {
 
   async set(tunnel: string, gate: Gate, carryOut?: CarryOut): Promise<void> {
     // Packets of others that still wait are in more haste than those that pass through us until this gate is open.
-    if (gate === 'open') await othersFirst(patienceMs);
+    if (gate === 'open') await this.#parts.othersFirst();
     await this.#inTurn(async () => {
       if (this.#unclear) await this.#repair.check();
       try {

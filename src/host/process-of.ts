@@ -1,7 +1,7 @@
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
-import { othersFirst } from '../core/turn.js';
 import { fits, inodeOf, tablesOf, type SocketQuery } from './socket-table.js';
+import { othersFirst } from './turn.js';
 
 export type { SocketQuery };
 

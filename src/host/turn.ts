@@ -1,3 +1,5 @@
+import { setImmediate } from 'node:timers/promises';
+
 /** A turn of the event loop that took longer had something to do. */
 const BUSY_MS = 0.2;
 
@@ -7,7 +9,7 @@ export async function othersFirst(withinMs: number): Promise<void> {
   let now = start;
   for (;;) {
     const before = now;
-    await new Promise((resolve) => { setImmediate(resolve); });
+    await setImmediate();
     now = performance.now();
     if (now - before < BUSY_MS || now - start >= withinMs) return;
   }
