@@ -104,6 +104,7 @@ export class RouterLab {
     await Netns.join({ netns: this.router, device, addresses: ['10.8.0.6/24', 'fd00:8::6/64'] }, { netns: this.far, device: 'eth0', addresses: ['10.8.0.1/24', 'fd00:8::1/64'] });
     await this.far.batch(['10.77.1.0/24 via 10.8.0.6', 'fd00:77::/64 via fd00:8::6'].map((route) => `route replace ${route}`));
     for (const to of ['10.8.0.1', 'fd00:8::1']) await this.agents.router.send({ to, device });
+    await this.arrivals('far', 2); // not to be taken for what a test sends
     if (prefixes.length > 0) await this.router.batch(prefixes.map((prefix) => `route add ${prefix} via ${prefix.includes(':') ? 'fd00:8::1' : '10.8.0.1'} dev ${device}`));
   }
 
