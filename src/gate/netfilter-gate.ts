@@ -75,9 +75,10 @@ export class NetfilterGate implements GatePort {
   }
 
   async set(tunnel: string, gate: Gate, carryOut?: CarryOut): Promise<void> {
-    // Packets of others that still wait are in more haste than those that pass through us until this gate is open.
-    if (gate === 'open') await this.#parts.othersFirst();
     await this.#inTurn(async () => {
+      // Packets of others that still wait are in more haste than those that pass through us until this gate is open. Within
+      // the turn: a gate that is to be closed next must not be closed before.
+      if (gate === 'open') await this.#parts.othersFirst();
       if (this.#unclear) await this.#repair.check();
       try {
         await this.#set(this.#of(tunnel), gate, carryOut);

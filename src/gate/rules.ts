@@ -108,8 +108,8 @@ function mangle(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks)
   const unlearned = (own: readonly PlannedTunnel[] = []): readonly Rule[] => tunnels.filter((planned) => hasDomains(planned) && !own.includes(planned)).map(({ id }) => ({ if: [{ toDomain: { id } }], then: { do: 'goto', chain: keptChain } }));
   const chainOf = ([first]: readonly PlannedTunnel[]): string => guardChain(first?.id ?? '');
   const leaving = byDevice('out', mapValues(devices, (own) => [{ if: [], then: { do: 'goto', chain: chainOf(own) } }]), guard, [toKept, ...unlearned()]);
-  const counted = tunnels.map((planned) => countedIn(family, planned));
-  const coming = byDevice('in', mapValues(devices, (own) => inOne(own.map((planned) => countedIn(family, planned)))), countChain);
+  const counted = new Map(tunnels.map((planned) => [planned, countedIn(family, planned)]));
+  const coming = byDevice('in', mapValues(devices, (own) => inOne(own.flatMap((planned) => counted.get(planned) ?? []))), countChain);
   // What comes out of the tunnel may go anywhere: with `protect: 0.0.0.0/0`, LANs behind other routers are "protected" too.
   const answering = byDevice('in', mapValues(devices, (own) => own.map(({ id }) => ({ if: [{ to: { id } }], then: { do: 'mark', mark: marks.transport } }))), back);
   return {
@@ -121,7 +121,7 @@ function mangle(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks)
     chains: new Map<string, readonly Rule[]>([
       [keptChain, [...exemptions(family, 'leaving'), { if: [{ gate: 'bypass', of: 'any' }], then: leave }, { if: [], then: drop }]],
       ...[...devices.values()].map((own): [string, readonly Rule[]] => [chainOf(own), [...own.flatMap((planned) => passedOut(family, planned)), toKept, ...unlearned(own)]]),
-      ...ofTheirOwn(counted),
+      ...ofTheirOwn([...counted.values()]),
       ...[...leaving.chains, [guard, leaving.rules] as const],
       ...[...answering.chains, [back, answering.rules] as const],
       ...[...coming.chains, [countChain, coming.rules] as const],
