@@ -36,7 +36,10 @@ export function backoffMs(policy: Policy, failures: number, random: number): num
   return Math.round(base * (1 + random / 4));
 }
 
-/** How often the counters are read while up: the tunnel then ends at most an eighth (and at most 1 s) late. */
+/**
+ * How often the counters are read while up: the tunnel then ends at most an eighth (and at most 10 s) late. A reading is a
+ * program for each family, so more of them would be felt by the traffic that they count.
+ */
 export function idleCheckMs(policy: Policy): number {
-  return Math.min(1000, Math.max(100, policy.idleMs / 8));
+  return Math.min(10_000, Math.max(100, policy.idleMs / 8));
 }

@@ -4,7 +4,7 @@ import { DaemonError } from '../core/errors.js';
 import type { Firewall, GateOf } from './firewall.js';
 import { renderAddresses, renderSets, setsOf, setsStand } from './ipset.js';
 import type { AddAddress } from './ipset-lists.js';
-import { parseCounters, parseSave, renderInstall, renderRemoval, stands, type FoundTable } from './iptables.js';
+import { countingTables, parseCounters, parseSave, renderInstall, renderMend, renderRemoval, stands, type FoundTable } from './iptables.js';
 import { anySet, isDomainSet, newSuffix, ownSet, setPrefix } from './names.js';
 import type { Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
@@ -44,8 +44,8 @@ export class IptablesFirewall implements Firewall {
   readonly #addAddress: AddAddress;
   readonly #flavour: Flavour;
   #all: Promise<readonly Flavour[]> | undefined;
-  /** What the last `intact` has found: a repair has no time to look twice. */
-  #seen: Found & { readonly setsStand: boolean } | undefined;
+  /** What the last `intact` has found, rules as `iptables-save` prints them: a repair has no time to look twice. */
+  #seen: { readonly sets: readonly string[]; readonly saved: readonly string[]; readonly setsStand: boolean } | undefined;
 
   constructor(run: Runner, switching: Switching, addAddress: AddAddress, flavour: Flavour) {
     this.#run = run;
@@ -86,8 +86,7 @@ export class IptablesFirewall implements Firewall {
 
   async intact(plan: Plan, gateOf: GateOf): Promise<boolean> {
     const [sets, ...saved] = await Promise.all([this.#run('ipset', ['-terse', 'list']), ...plan.families.map((family) => this.#run(program(this.#flavour, family, 'save'), []))]);
-    const rules = plan.families.map((family, index) => ({ flavour: this.#flavour, family, tables: parseSave(saved[index] ?? '') }));
-    this.#seen = { sets: ours(listedNames(sets)), rules, setsStand: setsStand(plan, sets, gateOf, this.#switching) };
+    this.#seen = { sets: ours(listedNames(sets)), saved, setsStand: setsStand(plan, sets, gateOf, this.#switching) };
     return this.#seen.setsStand && plan.families.every((family, index) => stands(plan, family, saved[index] ?? '', this.#switching.matchGate));
   }
 
@@ -102,7 +101,7 @@ export class IptablesFirewall implements Firewall {
     if (closes) this.#close(plan);
     if (!found.setsStand) await this.#run('ipset', ['restore'], renderSets(plan, new Set(found.sets), this.#switching));
     // both at once: every millisecond counts
-    await Promise.all(plan.families.map((family) => this.#fill(plan, family, found)));
+    await Promise.all(plan.families.map((family, index) => this.#restore(this.#flavour, family, renderMend(plan, family, found.saved[index] ?? '', this.#switching.matchGate))));
     if (closes) this.#close(plan);
     return closes ? 'closed' : 'kept';
   }
@@ -132,7 +131,12 @@ export class IptablesFirewall implements Firewall {
   }
 
   async counters(plan: Plan): Promise<ReadonlyMap<string, TrafficCounters>> {
-    const ofFamilies = await Promise.all(plan.families.map(async (family) => parseCounters(plan, family, await this.#run(program(this.#flavour, family, 'save'), ['-c', '-t', 'mangle']), this.#switching.matchGate)));
+    const ofFamilies = await Promise.all(
+      plan.families.map(async (family) => {
+        const saved = await Promise.all(countingTables.map((table) => this.#run(program(this.#flavour, family, 'save'), ['-c', '-t', table])));
+        return parseCounters(plan, family, saved.join(''), this.#switching.matchGate);
+      }),
+    );
     const sum = (name: string, direction: keyof TrafficCounters): number => ofFamilies.reduce((total, counters) => total + (counters.get(name)?.[direction] ?? 0), 0);
     return new Map(plan.tunnels.map(({ tunnel: { name } }) => [name, { out: sum(name, 'out'), in: sum(name, 'in') }]));
   }
@@ -153,13 +157,13 @@ export class IptablesFirewall implements Firewall {
 
   async #fill(plan: Plan, family: Family, found: Found): Promise<void> {
     const text = renderInstall(plan, family, tablesOf(found, this.#flavour, family), this.#switching.matchGate);
-    if (text !== '') await this.#restore(this.#flavour, family, text);
+    await this.#restore(this.#flavour, family, text);
   }
 
   async #removeTables(rules: readonly FoundRules[]): Promise<readonly string[]> {
     const removed: string[] = [];
     for (const { flavour, family, tables } of rules) {
-      if (tables.length > 0) await this.#restore(flavour, family, renderRemoval(tables));
+      await this.#restore(flavour, family, renderRemoval(tables));
       const command = program(flavour, family);
       removed.push(...tables.flatMap(({ table, chains, jumps }) => [...jumps.map((jump) => `${command} -t ${table} -A ${jump}`), ...chains.map((chain) => `${command} -t ${table} -N ${chain}`)]));
     }
@@ -177,7 +181,7 @@ export class IptablesFirewall implements Firewall {
   }
 
   async #restore(flavour: Flavour, family: Family, text: string): Promise<void> {
-    await this.#run(program(flavour, family, 'restore'), ['--noflush', '-w', String(lockSeconds)], text);
+    if (text !== '') await this.#run(program(flavour, family, 'restore'), ['--noflush', '-w', String(lockSeconds)], text);
   }
 
   /** The rules of a removed chain let go of their sets a moment later (nf_tables frees them in the background). */

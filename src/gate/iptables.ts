@@ -30,20 +30,33 @@ export function parseSave(text: string): readonly FoundTable[] {
 
 /** Whether all chains of one family have as many rules as planned, and all of the system's that lead into ours do. */
 export function stands(plan: Plan, family: Family, saved: string, matchGate: MatchGate = inGateList): boolean {
+  return standing(plan, family, saved, matchGate).every(({ hooks, chains }) => hooks && chains);
+}
+
+interface Standing {
+  readonly name: TableName;
+  readonly table: Table;
+  /** Whether the system's chains lead into ours as planned. */
+  readonly hooks: boolean;
+  readonly chains: boolean;
+}
+
+function standing(plan: Plan, family: Family, saved: string, matchGate: MatchGate): readonly Standing[] {
   const tables = plan.tables.get(family);
-  if (tables === undefined) return true;
+  if (tables === undefined) return [];
   const counts = new Map<string, number>();
-  let table = '';
+  let current = '';
   for (const line of saved.split('\n')) {
-    if (line.startsWith('*')) table = line.slice(1);
+    if (line.startsWith('*')) current = line.slice(1);
     const chain = /^-A (\S+) /.exec(line)?.[1];
     if (chain === undefined || !(line.includes(` -j ${chainPrefix}`) || chain.startsWith(chainPrefix))) continue;
-    counts.set(`${table} ${chain}`, (counts.get(`${table} ${chain}`) ?? 0) + 1);
+    counts.set(`${current} ${chain}`, (counts.get(`${current} ${chain}`) ?? 0) + 1);
   }
-  return tableOrder.every((name) => {
-    const { hooks, chains } = tables[name];
-    const systems = hooks.every(({ at }) => counts.get(`${name} ${at}`) === hooks.filter((hook) => hook.at === at).length);
-    return systems && [...chains].every(([chain, rules]) => (counts.get(`${name} ${chain}`) ?? 0) === linesOf(rules, { plan, family, matchGate }).length);
+  return tableOrder.map((name) => {
+    const table = tables[name];
+    const hooks = table.hooks.every(({ at }) => counts.get(`${name} ${at}`) === table.hooks.filter((hook) => hook.at === at).length);
+    const chains = [...table.chains].every(([chain, rules]) => (counts.get(`${name} ${chain}`) ?? 0) === linesOf(rules, { plan, family, matchGate }).length);
+    return { name, table, hooks, chains };
   });
 }
 
@@ -56,6 +69,21 @@ export function renderInstall(plan: Plan, family: Family, found: readonly FoundT
   if (tables === undefined) return renderRemoval(found);
   const leftOver = found.filter(({ table }) => !tableOrder.some((name) => name === table));
   return tableOrder.map((name) => renderTable(name, tables[name], { plan, family, matchGate }, found.find(({ table }) => table === name))).join('') + renderRemoval(leftOver);
+}
+
+/**
+ * The input that brings back what `iptables-save` shows to be gone. Who took it away may still be at it, and a rule that
+ * is gone when it is to be deleted fails the whole: so what stands is left alone.
+ */
+export function renderMend(plan: Plan, family: Family, saved: string, matchGate: MatchGate = inGateList): string {
+  const found = parseSave(saved);
+  return standing(plan, family, saved, matchGate)
+    .filter(({ hooks, chains }) => !hooks || !chains)
+    .map(({ name, table, hooks }) => {
+      const context = { plan, family, matchGate };
+      return hooks ? renderTable(name, { ...table, hooks: [] }, context, undefined) : renderTable(name, table, context, found.find((there) => there.table === name));
+    })
+    .join('');
 }
 
 /** The input that takes everything of ours away, the guard last. */
@@ -186,12 +214,15 @@ function renderVerdict(verdict: Verdict, { plan, family }: Context): readonly st
   }
 }
 
-/** Packets per tunnel of one family, from `iptables-save -c -t mangle`, which lists the rules of a chain as they were added. */
+/** The tables with rules that count. */
+export const countingTables = ['raw', 'mangle'] as const satisfies readonly TableName[];
+
+/** Packets per tunnel of one family, from `iptables-save -c` of `countingTables`, which lists the rules of a chain as they were added. */
 export function parseCounters(plan: Plan, family: Family, saved: string, matchGate: MatchGate = inGateList): ReadonlyMap<string, TrafficCounters> {
   const rules = new Map<string, string[]>();
   for (const [, packets = '0', chain = ''] of saved.matchAll(/^\[(\d+):\d+\] -A (\S+) /gm)) rules.set(chain, [...(rules.get(chain) ?? []), packets]);
   const counted = new Map<string, { in: number; out: number }>(plan.tunnels.map(({ id }) => [id, { in: 0, out: 0 }]));
-  for (const [chain, planned] of plan.tables.get(family)?.mangle.chains ?? []) {
+  for (const [chain, planned] of countingTables.flatMap((table) => [...(plan.tables.get(family)?.[table].chains ?? [])])) {
     for (const [index, { counts }] of linesOf(planned, { plan, family, matchGate }).entries()) {
       const sums = counts === undefined ? undefined : counted.get(counts.id);
       if (counts !== undefined && sums !== undefined) sums[counts.direction] += Number(rules.get(chain)?.[index] ?? 0);

@@ -52,15 +52,18 @@ function raw(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): T
   const [incoming, outgoing] = [`${chainPrefix}raw-in`, `${chainPrefix}raw-out`];
   const quiet = { in: tunnels.map((planned) => quietened(family, planned, 'in')), out: tunnels.map((planned) => quietened(family, planned, 'out')) };
   const [forwarded, local] = [tunnels.map((planned) => held(family, planned, 'in', marks)), tunnels.map((planned) => held(family, planned, 'out', marks))];
+  const counting = count(family, tunnels);
   const learning = learn(family, tunnels, marks);
   const passes = (gate: Gate): Rule => ({ if: [{ gate, of: 'any' }], then: leave });
   return {
     hooks: [
+      ...counting.hooks,
       { at: 'PREROUTING', rule: { if: [...fromOthers(tunnels), { to: 'any' }], then: { do: 'jump', chain: incoming } } },
       { at: 'OUTPUT', rule: { if: [notTransport(marks), { to: 'any' }], then: { do: 'jump', chain: outgoing } } },
       ...learning.hooks,
     ],
     chains: new Map<string, readonly Rule[]>([
+      ...counting.chains,
       ...learning.chains,
       [incoming, [passes('open'), ...exemptions(family, 'forwarded'), passes('bypass'), ...inOne(quiet.in), passes('reject'), ...inOne(forwarded)]],
       [
@@ -78,6 +81,16 @@ function raw(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): T
       ],
       ...ofTheirOwn([...quiet.in, ...quiet.out, ...forwarded, ...local]),
     ]),
+  };
+}
+
+/** The counters of what comes out of the tunnels. In raw, where each packet is asked for its device anyway. */
+function count(family: Family, tunnels: readonly PlannedTunnel[]): Table {
+  const parts = new Map(tunnels.map((planned) => [planned, countedIn(family, planned)]));
+  const coming = byDevice('in', mapValues(byTunnelDevice(tunnels), (own) => inOne(own.flatMap((planned) => parts.get(planned) ?? []))), countChain);
+  return {
+    hooks: [{ at: 'PREROUTING', rule: { if: coming.any, then: { do: 'jump', chain: countChain } } }],
+    chains: new Map([...ofTheirOwn([...parts.values()]), ...coming.chains, [countChain, coming.rules] as const]),
   };
 }
 
@@ -99,7 +112,7 @@ function learn(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks):
   };
 }
 
-/** The guard, and the counters of what matches `protect`. */
+/** The guard, and the counters of what leaves by the tunnels. */
 function mangle(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks): Table {
   const [guard, back] = [`${chainPrefix}guard`, `${chainPrefix}back`];
   const toKept: Rule = { if: [{ to: 'any' }], then: { do: 'goto', chain: keptChain } };
@@ -108,23 +121,18 @@ function mangle(family: Family, tunnels: readonly PlannedTunnel[], marks: Marks)
   const unlearned = (own: readonly PlannedTunnel[] = []): readonly Rule[] => tunnels.filter((planned) => hasDomains(planned) && !own.includes(planned)).map(({ id }) => ({ if: [{ toDomain: { id } }], then: { do: 'goto', chain: keptChain } }));
   const chainOf = ([first]: readonly PlannedTunnel[]): string => guardChain(first?.id ?? '');
   const leaving = byDevice('out', mapValues(devices, (own) => [{ if: [], then: { do: 'goto', chain: chainOf(own) } }]), guard, [toKept, ...unlearned()]);
-  const counted = new Map(tunnels.map((planned) => [planned, countedIn(family, planned)]));
-  const coming = byDevice('in', mapValues(devices, (own) => inOne(own.flatMap((planned) => counted.get(planned) ?? []))), countChain);
   // What comes out of the tunnel may go anywhere: with `protect: 0.0.0.0/0`, LANs behind other routers are "protected" too.
   const answering = byDevice('in', mapValues(devices, (own) => own.map(({ id }) => ({ if: [{ to: { id } }], then: { do: 'mark', mark: marks.transport } }))), back);
   return {
     hooks: [
       { at: 'POSTROUTING', rule: { if: [notTransport(marks)], then: { do: 'jump', chain: guard } } },
       { at: 'FORWARD', rule: { if: answering.any, then: { do: 'jump', chain: back } } },
-      { at: 'PREROUTING', rule: { if: coming.any, then: { do: 'jump', chain: countChain } } },
     ],
     chains: new Map<string, readonly Rule[]>([
       [keptChain, [...exemptions(family, 'leaving'), { if: [{ gate: 'bypass', of: 'any' }], then: leave }, { if: [], then: drop }]],
       ...[...devices.values()].map((own): [string, readonly Rule[]] => [chainOf(own), [...own.flatMap((planned) => passedOut(family, planned)), toKept, ...unlearned(own)]]),
-      ...ofTheirOwn([...counted.values()]),
       ...[...leaving.chains, [guard, leaving.rules] as const],
       ...[...answering.chains, [back, answering.rules] as const],
-      ...[...coming.chains, [countChain, coming.rules] as const],
     ]),
   };
 }

@@ -1,3 +1,4 @@
+import { devices } from '../../lab/addresses.js';
 import { Daemon } from '../../lab/daemon.js';
 import { Lab, serviceAddress } from '../../lab/lab.js';
 import { Program } from '../../lab/program.js';
@@ -12,10 +13,21 @@ export interface TrafficFigures {
   readonly without: number;
 }
 
+/** What a link of an office or a phone carries, at either end of it. */
+const LINK = ['rate', '100mbit', 'burst', '64kb', 'latency', '50ms'];
+
+/** What bounds the traffic: a link of 100 Mbit/s, or the processor, which carries both ends of everything here. */
+export type Bound = 'link' | 'processor';
+
 /** iperf3 from the LAN host to the service, through the daemon's tunnel and through OpenVPN's alone: in every round twice each, so that neither has the better moment. */
-export async function measureTraffic(rounds: number, progress: (text: string) => void): Promise<TrafficFigures[]> {
+export async function measureTraffic(bound: Bound, rounds: number, progress: (text: string) => void): Promise<TrafficFigures[]> {
   const lab = await Lab.open();
   try {
+    if (bound === 'link') {
+      for (const [host, device] of [[lab.topology.router, devices.router.underlay], [lab.topology.server, devices.server.underlay]] as const) {
+        await host.run('tc', ['qdisc', 'replace', 'dev', device, 'root', 'tbf', ...LINK]);
+      }
+    }
     const server = Program.start('iperf3', ['--server', '--port', String(PORT), '--forceflush'], { netns: lab.topology.service, folder: lab.folder, label: 'iperf3' });
     await server.says('Server listening');
     const figures: TrafficFigures[] = [];
@@ -25,7 +37,7 @@ export async function measureTraffic(rounds: number, progress: (text: string) =>
       const [first, second] = round % 2 === 0 ? (['withDaemon', 'without'] as const) : (['without', 'withDaemon'] as const);
       for (const name of [first, second, second, first]) found[name] += (await measures[name]()) / 2;
       figures.push(found);
-      progress(`iperf3 ${round}: with ${found.withDaemon.toFixed(0)} Mbit/s, without ${found.without.toFixed(0)} Mbit/s`);
+      progress(`iperf3, bound by the ${bound}, ${round}: with ${found.withDaemon.toFixed(1)} Mbit/s, without ${found.without.toFixed(1)} Mbit/s`);
     }
     return figures;
   } finally {

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import type { GateTunnel, Marks } from '../../../src/core/ports.js';
 import { parseGate, renderAddresses, renderSets, setsOf, setsStand } from '../../../src/gate/ipset.js';
 import { conditionSwitching } from '../../../src/gate/condition.js';
-import { parseCounters, parseSave, renderInstall, renderRemoval, stands } from '../../../src/gate/iptables.js';
+import { parseCounters, parseSave, renderInstall, renderMend, renderRemoval, stands } from '../../../src/gate/iptables.js';
 import { addressSet, anySet, domainSet, gateList, guardChain, isDomainSet, learnChain, heldChain, newSuffix, ownCountChain, ownSet, quietChain, tunnelId } from '../../../src/gate/names.js';
 import { gates, learnedPart, planOf, withLearned, type Plan } from '../../../src/gate/plan.js';
 import { routesIntoDevice } from '../../../src/gate/planned-tunnel.js';
@@ -55,7 +55,7 @@ describe('iptables', () => {
     expect(found).toEqual([{ table: 'raw', chains: ['OOD-raw-in', 'OOD-old'], jumps: ['PREROUTING -j OOD-old', 'PREROUTING -g OOD-raw-in'] }]);
     const raw = /\*raw\n([^]*?)COMMIT/.exec(renderInstall(plan(), 4, found))?.[1]?.split('\n') ?? [];
     expect(raw.filter((line) => line.includes('OOD-old') || line.startsWith('-D') || line.startsWith('-I'))).toEqual([
-      ':OOD-old - [0:0]', '-D PREROUTING -j OOD-old', '-D PREROUTING -g OOD-raw-in', '-I PREROUTING 1 ! -i ovpn-office -m set --match-set ood-office-4 dst -j OOD-raw-in', '-I OUTPUT 1 -m mark ! --mark 0x400000/0xc00000 -m set --match-set ood-office-4 dst -j OOD-raw-out', '-X OOD-old',
+      ':OOD-old - [0:0]', '-D PREROUTING -j OOD-old', '-D PREROUTING -g OOD-raw-in', '-I PREROUTING 1 -i ovpn-office -j OOD-count', '-I PREROUTING 2 ! -i ovpn-office -m set --match-set ood-office-4 dst -j OOD-raw-in', '-I OUTPUT 1 -m mark ! --mark 0x400000/0xc00000 -m set --match-set ood-office-4 dst -j OOD-raw-out', '-X OOD-old',
     ]);
   });
 
@@ -93,7 +93,7 @@ describe('iptables', () => {
     expect(both.filter((line) => !usual.includes(line) && !line.startsWith(':OOD-') && !line.startsWith('-A OOD-learn-out'))).toEqual([
       '-A OOD-guard-office -m set --match-set ood-lab-dns4 dst -g OOD-kept',
       '-A OOD-guard -m set --match-set ood-lab-dns4 dst -g OOD-kept',
-      '-I PREROUTING 2 ! -i ovpn-lab -m set --match-set ood-lab-dns4 dst -m set ! --match-set ood-any4 dst -j OOD-learn-in',
+      '-I PREROUTING 3 ! -i ovpn-lab -m set --match-set ood-lab-dns4 dst -m set ! --match-set ood-any4 dst -j OOD-learn-in',
       '-I OUTPUT 2 -m mark ! --mark 0x400000/0xc00000 -m set --match-set ood-lab-dns4 dst -m set ! --match-set ood-any4 dst -j OOD-learn-out',
       ...['LOCAL', 'BROADCAST', 'MULTICAST'].map((type) => `-A OOD-learn-in -m addrtype --dst-type ${type} -j RETURN`),
       '-A OOD-learn-in -m set --match-set ood-lab-dns4 dst -j NFQUEUE --queue-num 32776',
@@ -110,6 +110,23 @@ describe('iptables', () => {
     expect(stands(plan(), 4, `${saved}-A FORWARD -j DOCKER\n`)).toBe(true);
     const lines = saved.split('\n');
     for (const lost of lines.filter((line) => line.startsWith('-A'))) expect({ lost, stands: stands(plan(), 4, lines.filter((line) => line !== lost).join('\n')) }).toEqual({ lost, stands: false });
+  });
+
+  it('mends what is gone and leaves alone what stands: somebody may still be taking it away', () => {
+    const saved = renderInstall(plan(), 4, []).replaceAll(/^-I (\w+) \d+/gm, '-A $1');
+    const without = (...lost: readonly RegExp[]): string => saved.split('\n').filter((line) => !lost.some((pattern) => pattern.test(line))).join('\n');
+    const mended = (...lost: readonly RegExp[]) => {
+      const text = renderMend(plan(), 4, without(...lost));
+      return { tables: text.match(/^\*\w+$/gm), deleted: text.match(/^-D .*$/gm), inserted: text.match(/^-I \w+/gm) };
+    };
+    expect(renderMend(plan(), 4, saved)).toBe('');
+    // a table flushed
+    expect(mended(/OOD-raw-|OOD-count/)).toEqual({ tables: ['*raw'], deleted: null, inserted: ['-I PREROUTING', '-I PREROUTING', '-I OUTPUT'] });
+    // a chain of ours
+    expect(mended(/^-A OOD-raw-in /)).toEqual({ tables: ['*raw'], deleted: null, inserted: null });
+    // one of two jumps
+    expect(mended(/-j OOD-count/)).toEqual({ tables: ['*raw'], deleted: [expect.stringContaining('OOD-raw-in'), expect.stringContaining('OOD-raw-out')], inserted: ['-I PREROUTING', '-I PREROUTING', '-I OUTPUT'] });
+    expect(mended(/^-A/).tables).toEqual(['*mangle', '*raw', '*filter', '*nat']);
   });
 
   it('asks for the open gates before anything that takes longer', () => {
