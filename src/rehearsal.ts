@@ -47,7 +47,7 @@ async function wakeAndRest(link: AttachLink, clock: ClockPort): Promise<void> {
     events$: queue$, hold: nothing, release: () => { queue$.next({ type: 'released', packets: 1 }); }, releaseLocal: done, answer: nothing, drop: nothing, carryOut: nothing, close: done,
     stats: () => ({ packets: 0, oldestMs: 0, held: 0, released: 0, dropped: 0, rejected: 0 }),
   };
-  const gate: TunnelParts['gate'] = { events$: NEVER, set: done, expect: nothing, catchFirst: done, keepAddresses: done, route: done, counters: () => Promise.resolve(new Map()), install: done, routes: () => [], look: nothing, held: nothing, remove: () => Promise.resolve([]) };
+  const gate: TunnelParts['gate'] = { events$: NEVER, set: done, expect: nothing, catchFirst: done, keepAddresses: done, route: done, counters: () => Promise.resolve(new Map()), install: done, routes: () => [], look: nothing, held: nothing, unlearned: () => 0, remove: () => Promise.resolve([]) };
   steps$.subscribe((step) => { logStep(step, silent); });
   const running = joinTunnel({ name: 'rehearsal', policy, queue, link, gate, clock, commands$, random: Math.random }).subscribe(steps$);
   const reaches = (at: State['at']): Promise<Step> => firstValueFrom(steps$.pipe(filter(({ after }) => after.state.at === at)));

@@ -32,6 +32,7 @@ export class RunningTunnel {
   /** What the names of `protect` stand for in the gate. */
   standing: ReadonlyMap<string, readonly Prefix[]> = new Map();
   #running: Subscription | undefined;
+  #gate: GatePort | undefined;
   #tunnel: Tunnel;
 
   private constructor(settings: TunnelSettings, means: TunnelMeans, link: TunnelLink) {
@@ -78,7 +79,8 @@ export class RunningTunnel {
   }
 
   get queueStats(): QueueStats {
-    return this.#bound.stats();
+    const stats = this.#bound.stats();
+    return { ...stats, dropped: stats.dropped + (this.#gate?.unlearned(this.name) ?? 0) };
   }
 
   get forGate(): GateTunnel {
@@ -104,6 +106,7 @@ export class RunningTunnel {
 
   /** Sets the machine going; every event and what came of it goes to `sink`. Resolves when the standby is there. */
   async run(gate: GatePort, sink: (step: Step) => void): Promise<void> {
+    this.#gate = gate;
     const steps$ = joinTunnel({ name: this.name, policy: policyOf(this.settings), queue: this.#bound, link: this.#link.port, gate, names: this.#names, clock: this.#means.clock, commands$: this.#inputs$, random: Math.random });
     this.#running = steps$.subscribe((step) => {
       this.#tunnel = step.after;

@@ -115,6 +115,8 @@ export interface GatePort {
    * the longest route, but for what `route` makes. Throws TUNNEL_UNKNOWN.
    */
   routes(tunnel: string): readonly Prefix[];
+  /** Packets to new addresses of the tunnel's `domains` that were thrown away, since the start: the addresses could not be learned. */
+  unlearned(tunnel: string): number;
   /** Counters per tunnel name. Reading is a process of its own: only while a tunnel is up. */
   counters(): Promise<ReadonlyMap<string, TrafficCounters>>;
   /** Whether what was installed still stands, where the gate looks after that. */
@@ -138,7 +140,7 @@ export interface QueueStats {
   readonly oldestMs: number;
   readonly held: number;
   readonly released: number;
-  /** Thrown away: queue full, flushed by the kernel, refused in silence, strays that found no tunnel. */
+  /** Thrown away: queue full, flushed by the kernel, refused in silence, strays that found no tunnel; in what is told of a tunnel also `unlearned`. */
   readonly dropped: number;
   /** Answered with an error. */
   readonly rejected: number;

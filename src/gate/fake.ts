@@ -45,6 +45,7 @@ export class FakeGate implements GatePort {
   #plan: Plan | undefined;
   /** What dnsmasq found, by tunnel. */
   #resolved = new Map<string, readonly string[]>();
+  #unlearned = new Map<string, number>();
   #states = new Map<string, FakeState>();
   #traffic = new Map<string, TrafficCounters>();
   #failure: DaemonError | undefined;
@@ -105,7 +106,10 @@ export class FakeGate implements GatePort {
     const byDomain = states.find(({ planned }) => this.#resolved.get(planned.tunnel.name)?.includes(to));
     const state = states.find(({ planned }) => owns(planned, address)) ?? byDomain;
     if (state === undefined || (toRemote && from === 'router')) return 'underlay';
-    if (toRemote && state === byDomain) return 'nowhere';
+    if (toRemote && state === byDomain) {
+      this.#unlearned.set(state.planned.tunnel.name, this.unlearned(state.planned.tunnel.name) + 1);
+      return 'nowhere';
+    }
     const { tunnel } = state.planned;
     const up = this.devices.has(tunnel.device);
     const refused = tunnel.onFailure === 'reject' ? 'refused' : 'nowhere';
@@ -171,6 +175,10 @@ export class FakeGate implements GatePort {
 
   routes(tunnel: string): readonly string[] {
     return routesIntoDevice(this.#of(tunnel).planned).byLink.map(formatNet);
+  }
+
+  unlearned(tunnel: string): number {
+    return this.#unlearned.get(tunnel) ?? 0;
   }
 
   counters(): Promise<ReadonlyMap<string, TrafficCounters>> {

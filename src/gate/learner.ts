@@ -44,6 +44,8 @@ export interface LearnersOptions {
 export class Learners {
   readonly #options: LearnersOptions;
   readonly #queues = new Map<number, Learner>();
+  /** By tunnel, since the start. */
+  readonly #dropped = new Map<string, number>();
 
   constructor(options: LearnersOptions) {
     this.#options = options;
@@ -56,7 +58,7 @@ export class Learners {
       for (const { tunnel: { name, queue } } of plan.tunnels.filter(hasDomains)) {
         if (this.#queues.get(queue)?.tunnel === name) continue;
         await this.#close(queue);
-        this.#queues.set(queue, await Learner.open(name, domainQueue(queue), this.#options));
+        this.#queues.set(queue, await Learner.open(name, domainQueue(queue), this.#options, (packets) => { this.#dropped.set(name, this.dropped(name) + packets); }));
         opened.push(queue);
       }
     } catch (error) {
@@ -69,6 +71,11 @@ export class Learners {
   async keep(plan: Plan): Promise<void> {
     const wanted = new Set(plan.tunnels.filter(hasDomains).map(({ tunnel: { queue } }) => queue));
     for (const queue of [...this.#queues.keys()].filter((each) => !wanted.has(each))) await this.#close(queue);
+  }
+
+  /** Packets of the tunnel that were thrown away here. */
+  dropped(tunnel: string): number {
+    return this.#dropped.get(tunnel) ?? 0;
   }
 
   async close(): Promise<void> {
@@ -95,24 +102,32 @@ class Learner implements Waiting {
   readonly tunnel: string;
   readonly #queue: NfQueue;
   readonly #options: LearnersOptions;
+  readonly #count: (dropped: number) => void;
   /** Oldest first. */
   #packets: WaitingPacket[] = [];
   #passing: Passing | undefined;
   #learning = false;
   #failing = false;
 
-  private constructor(tunnel: string, queue: NfQueue, options: LearnersOptions) {
+  private constructor(tunnel: string, queue: NfQueue, options: LearnersOptions, count: (dropped: number) => void) {
     this.tunnel = tunnel;
     this.#queue = queue;
     this.#options = options;
+    this.#count = count;
     queue.on('packets', (batch) => { this.#arrived(batch); });
-    queue.on('flushed', ({ remaining }) => { if (remaining === 0) this.#packets = []; });
-    queue.on('overflow', () => { this.#warn('more packets at once than wait for new addresses of domains were dropped'); });
+    queue.on('flushed', ({ packets, remaining }) => {
+      count(packets);
+      if (remaining === 0) this.#packets = [];
+    });
+    queue.on('overflow', ({ userDropped, queueDropped }) => {
+      count(userDropped + queueDropped);
+      this.#warn('more packets at once than wait for new addresses of domains were dropped');
+    });
     queue.on('warning', (warning) => { this.#warn(messageOf(warning)); });
     queue.on('error', (error) => { this.#warn(messageOf(error)); });
   }
 
-  static async open(tunnel: string, num: number, options: LearnersOptions): Promise<Learner> {
+  static async open(tunnel: string, num: number, options: LearnersOptions, count: (dropped: number) => void): Promise<Learner> {
     const netns = options.netns === undefined ? undefined : openSync(options.netns, 'r');
     try {
       const queue = await NfQueue.open({ num, maxLength: MOST_WAITING, burst: BURST, flags: { gso: true }, netns });
@@ -120,7 +135,7 @@ class Learner implements Waiting {
       queue.unref();
       // it goes on entering the namespace
       if (netns !== undefined) queue.once('close', () => { closeSync(netns); });
-      return new Learner(tunnel, queue, options);
+      return new Learner(tunnel, queue, options, count);
     } catch (cause) {
       if (netns !== undefined) closeSync(netns);
       const { code } = cause as { code?: unknown };
@@ -183,6 +198,7 @@ class Learner implements Waiting {
   }
 
   #drop(ids: readonly number[]): void {
+    this.#count(ids.length);
     try {
       if (ids.length > 0) this.#queue.verdicts(ids, { verdict: 'drop' });
     } catch (error) {

@@ -1,12 +1,12 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { Addresses, CarryOut, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
-import { isOrdinary } from '../core/named.js';
 import { formatNet, type Net } from '../core/prefix.js';
 import { hasDefault, hasRules, type Current } from './current.js';
 import type { Firewall } from './firewall.js';
 import { Learners, type Waiting } from './learner.js';
-import { learnedPart, planOf, withLearned, type Plan } from './plan.js';
+import { learnable, learnedPart, withLearned } from './learned.js';
+import { planOf, type Plan } from './plan.js';
 import { countsAll, hasDomains, routesIntoDevice } from './planned-tunnel.js';
 import type { FoundRouting } from './routes.js';
 import { keptOf, type Routing } from './routing.js';
@@ -148,6 +148,10 @@ export class NetfilterGate implements GatePort {
     return routesIntoDevice(this.#of(tunnel).planned).byLink.map(formatNet);
   }
 
+  unlearned(tunnel: string): number {
+    return this.#learners.dropped(tunnel);
+  }
+
   counters(): Promise<ReadonlyMap<string, TrafficCounters>> {
     this.#repair.acted();
     // One reading serves all who ask before it begins: of a hundred tunnels that are up, each asks.
@@ -274,14 +278,8 @@ export class NetfilterGate implements GatePort {
     const [plan, current] = [this.#plan, this.#current.get(tunnel)];
     if (plan === undefined || current === undefined) return;
     const { planned, gate = current.wanted, routed } = current;
-    // nobody but this host may reach a server in clear, and an address that no other host can have is a mistake, or a block
-    const remotes = new Set(plan.remotes.map(formatNet));
-    const wanted = addresses.filter((net) => isOrdinary(net) && !remotes.has(formatNet(net)));
-    // somebody may have emptied our sets: what is known is learned again, or its packets would come back for ever
-    const known = wanted.filter((net) => planned.learned.has(formatNet(net)));
-    const fresh = wanted.filter((net) => !known.includes(net)).slice(0, Math.max(0, this.#parts.mostLearned - plan.tunnels.reduce((sum, { learned }) => sum + learned.size, 0)));
-    if (known.length + fresh.length < wanted.length) this.#tellOfMost();
-    const all = [...known, ...fresh];
+    const { all, fresh, tooMany } = learnable(plan, planned, addresses, this.#parts.mostLearned);
+    if (tooMany) this.#tellOfMost();
     if (all.length === 0) return;
     const firewall = await this.#firewall();
     await this.#parts.routing.learn(learnedPart(planned, all), current.addresses, { catching: gate !== 'bypass', routed });

@@ -46,17 +46,6 @@ export function planOf(tunnels: readonly GateTunnel[], { marks, lans, closingTab
   return { marks, families, tunnels: planned, any: union(ownership, planned), remotes, tables };
 }
 
-/** The part of a tunnel that these addresses are, which were nobody's so far. */
-export function learnedPart(planned: PlannedTunnel, addresses: readonly Net[]): PlannedTunnel {
-  return { ...planned, entries: addresses.map((net) => ({ net, match: true, lan: false })), routes: addresses, learned: new Set(addresses.map(formatNet)) };
-}
-
-/** The plan with such a part: no rule depends on it. */
-export function withLearned(plan: Plan, part: PlannedTunnel): Plan {
-  const tunnels = plan.tunnels.map((planned): PlannedTunnel => (planned.id !== part.id ? planned : { ...planned, entries: [...planned.entries, ...part.entries], routes: [...planned.routes, ...part.routes], learned: new Set([...planned.learned, ...part.learned]) }));
-  return { ...plan, tunnels, any: [...plan.any, ...part.entries] };
-}
-
 /**
  * The tunnel whose own set is the union of its family, if there is just one. Not one with domains: addresses are learned in
  * two steps.

@@ -277,7 +277,9 @@ export function gateContract(name: string, create: () => Promise<World>): void {
         await world.resolve(corp, '203.0.112.1');
         await world.gate.set('lab', 'bypass');
         expect(await wents()).toEqual(['underlay', 'held', 'underlay', 'held']);
+        expect(world.gate.unlearned('office')).toBe(0);
         expect([await world.where('router', '203.0.112.1'), await world.where('lan', '203.0.112.1')]).toEqual(['underlay', 'nowhere']);
+        expect(world.gate.unlearned('office')).toBe(1);
       });
 
       it('still stand for what they stood for after another install, or the next start', async () => {

@@ -55,6 +55,7 @@ function world(inputs: { queue$: Observable<QueueEvent>; link$: Observable<LinkE
     events$: inputs.gate$ ?? NEVER,
     look: () => undefined,
     held: () => undefined,
+    unlearned: () => 0,
     routes: () => [],
     remove: () => Promise.resolve([]),
   };

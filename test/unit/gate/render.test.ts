@@ -4,7 +4,8 @@ import { parseGate, renderAddresses, renderSets, setsOf, setsStand } from '../..
 import { conditionSwitching } from '../../../src/gate/condition.js';
 import { parseCounters, parseSave, renderInstall, renderMend, renderRemoval, stands } from '../../../src/gate/iptables.js';
 import { addressSet, anySet, domainSet, gateList, guardChain, isDomainSet, learnChain, heldChain, newSuffix, ownCountChain, ownSet, quietChain, tunnelId } from '../../../src/gate/names.js';
-import { gates, learnedPart, planOf, withLearned, type Plan } from '../../../src/gate/plan.js';
+import { learnable, learnedPart, withLearned } from '../../../src/gate/learned.js';
+import { gates, planOf, type Plan } from '../../../src/gate/plan.js';
 import { routesIntoDevice } from '../../../src/gate/planned-tunnel.js';
 import { formatNet, parseNet } from '../../../src/core/prefix.js';
 
@@ -181,6 +182,20 @@ describe('ipset', () => {
     // the link was given its routes before anybody knew of this one
     const { byLink, byGate } = routesIntoDevice(learned.tunnels[0]!);
     expect([byLink.map(formatNet), byGate.map(formatNet)]).toEqual([['10.99.0.0/16', 'fd00:99::/48'], ['203.0.113.7/32']]);
+  });
+
+  it('takes of what domains stand for what can be a tunnel\'s, as far as there is room, and knows what it has', () => {
+    const lab = { ...office, domains: ['lab.example'] };
+    const one = plan(lab);
+    const [own] = one.tunnels;
+    const nets = ['203.0.113.7', '192.0.2.1', '127.0.0.1', '203.0.113.8'].map(parseNet);
+    const known = withLearned(one, learnedPart(own!, nets.slice(0, 1)));
+    const asked = (most: number) => {
+      const { all, fresh, tooMany } = learnable(known, known.tunnels[0]!, nets, most);
+      return { all: all.map(formatNet), fresh: fresh.map(formatNet), tooMany };
+    };
+    expect(asked(2)).toEqual({ all: ['203.0.113.7/32', '203.0.113.8/32'], fresh: ['203.0.113.8/32'], tooMany: false });
+    expect(asked(1)).toEqual({ all: ['203.0.113.7/32'], fresh: [], tooMany: true });
   });
 
   it('closes every gate before any set is filled', () => {
