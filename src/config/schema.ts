@@ -173,10 +173,14 @@ const tunnel = z.strictObject({
   minUp: duration.prefault('0s').describe('A tunnel that came up stays at least so long'),
   wakesPerHour: z.int().min(1).max(1000).optional().describe('More wakes by packets than this in an hour are refused. Default: no bound'),
   linger: duration.prefault('200ms').describe('Between closing the gate and stopping OpenVPN, for replies in flight'),
-}).superRefine(({ openvpn, command, device, wake, wakeFrom }, context) => {
+}).superRefine(({ openvpn, command, device, wake, wakeFrom, idle: quiet, standby, credentials: answers }, context) => {
   if (wake === 'local' && wakeFrom !== undefined) context.addIssue({ code: 'custom', path: ['wakeFrom'], message: 'is about forwarded packets, and with `wake: local` none of them wakes' });
   if ((openvpn === undefined) === (command === undefined)) context.addIssue({ code: 'custom', message: 'needs either `openvpn` or `command`' });
   if (openvpn !== undefined && 'management' in openvpn && device === undefined) context.addIssue({ code: 'custom', path: ['device'], message: 'is missing: with `management` we do not name the device, its configuration does (`dev`)' });
+  const startedByUs = openvpn !== undefined && 'config' in openvpn;
+  if (!startedByUs && standby === 'warm') context.addIssue({ code: 'custom', path: ['standby'], message: 'is about an OpenVPN that this daemon starts: `warm` says nothing of another link' });
+  if (command !== undefined && typeof quiet === 'object' && quiet.by === 'openvpn') context.addIssue({ code: 'custom', path: ['idle'], message: 'is left to OpenVPN, and a `command` has none: it would never go down' });
+  if (command !== undefined && answers !== undefined) context.addIssue({ code: 'custom', path: ['credentials'], message: 'answer what OpenVPN asks, and a `command` has none' });
   if (command !== undefined && device === undefined) context.addIssue({ code: 'custom', path: ['device'], message: 'is missing: a `command` needs the device that its packets leave by' });
 });
 

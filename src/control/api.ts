@@ -16,7 +16,7 @@ export interface TunnelStatus {
   /** When this state began. */
   readonly since: string;
   readonly device: string;
-  /** Prefixes, and host names. */
+  /** Prefixes, host names, and domains. */
   readonly protect: readonly string[];
   /** What the host names stand for, and so is protected. */
   readonly names?: Readonly<Record<string, readonly string[]>>;

@@ -201,7 +201,7 @@ export interface LogPort {
 }
 
 export interface LogFields {
-  /** For example `link.connected`. */
+  /** For example `link.ended`. */
   readonly event: string;
   readonly tunnel?: string;
   readonly [field: string]: unknown;

@@ -93,12 +93,14 @@ export function createGate({ backend = 'auto', marks, routeMetric = 4000, closin
 async function choose(backend: Backend, all: Candidates): Promise<Firewall> {
   if (backend !== 'auto') return backend === 'nft' ? all.nft : all.iptables;
   const reasons: string[] = [];
+  let denied: unknown;
   for (const name of autoOrder) {
     const reason = await whyNot(all[name]);
     if (reason === undefined) return all[name];
-    if (reason instanceof DaemonError && reason.code === 'NOT_PERMITTED') throw reason;
+    if (reason instanceof DaemonError && reason.code === 'NOT_PERMITTED') denied ??= reason;
     reasons.push(`${all[name].name}: ${messageOf(reason)}`);
   }
+  if (denied !== undefined) throw denied;
   throw new DaemonError('PROGRAM_MISSING', `no firewall works here: ${reasons.join('; ')}`, { hint: 'install one; in Debian: apt install iptables ipset' });
 }
 

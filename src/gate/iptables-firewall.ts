@@ -60,11 +60,13 @@ export class IptablesFirewall implements Firewall {
 
   async probe(): Promise<void> {
     await this.#inspect([4]);
+    await this.#trySets();
     await this.#tryNeeds();
   }
 
   async install(plan: Plan): Promise<{ readonly tookOver: boolean }> {
     const found = await this.#inspect(plan.families);
+    await this.#trySets();
     await this.#tryNeeds();
     const tookOver = found.rules.length > 0 || found.sets.some((name) => !isDomainSet(name));
     try {
@@ -168,6 +170,16 @@ export class IptablesFirewall implements Firewall {
       removed.push(...tables.flatMap(({ table, chains, jumps }) => [...jumps.map((jump) => `${command} -t ${table} -A ${jump}`), ...chains.map((chain) => `${command} -t ${table} -N ${chain}`)]));
     }
     return removed;
+  }
+
+  /** iptables asks for sets over a raw socket. One that does not exist is as far as a try gets that changes nothing. */
+  async #trySets(): Promise<void> {
+    const command = program(this.#flavour, 4, 'restore');
+    await this.#run(command, ['--test', '--noflush', '-w', String(lockSeconds)], `*raw\n-A PREROUTING -m set --match-set ${setPrefix}none dst\nCOMMIT\n`).catch((cause: unknown) => {
+      if (!(cause instanceof DaemonError) || cause.code !== 'FIREWALL_FAILED') throw cause;
+      if (cause.message.includes("doesn't exist")) return;
+      throw new DaemonError('FIREWALL_FAILED', `rules can't ask for ipset's sets: ${cause.message}`, { cause, place: command, hint: 'is CAP_NET_RAW there, and has the kernel xt_set? Or take another backend with `gate`' });
+    });
   }
 
   /** A rule is tried and not kept. */

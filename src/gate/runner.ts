@@ -83,7 +83,7 @@ function failure(program: string, args: readonly string[], input: string | undef
     return new DaemonError('PROGRAM_MISSING', `${program} was not found`, { cause: error, place: command, hint: `install it; in Debian: apt install ${packages[program] ?? 'iptables'}` });
   }
   if (/Operation not permitted|Permission denied|you must be root/.test(stderr)) {
-    return new DaemonError('NOT_PERMITTED', `${command} is not permitted`, { cause: error, hint: 'run as root, or with CAP_NET_ADMIN' });
+    return new DaemonError('NOT_PERMITTED', `${command} is not permitted`, { cause: error, hint: `run as root, or with CAP_NET_ADMIN${/^ip6?tables/.test(program) ? ' and CAP_NET_RAW' : ''}` });
   }
   const said = stderr.trim() === '' ? error.shortMessage : stderr.trim().split('\n').slice(0, 5).join('; ');
   const code: ErrorCode = program === 'ip' ? 'ROUTE_FAILED' : 'FIREWALL_FAILED';

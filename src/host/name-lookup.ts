@@ -21,7 +21,7 @@ export type AskName = (name: string) => Promise<NameAnswer>;
 /** A server that does not answer is asked twice. */
 const TIMEOUT_MS = 1500;
 const TRIES = 2;
-/** Together; getaddrinfo(3) has time-outs of its own. */
+/** For all servers together, and for getaddrinfo(3), which has time-outs of its own. */
 const PATIENCE_MS = 4000;
 
 /**
@@ -32,8 +32,11 @@ export function askName(clock: ClockPort): AskName {
   return async (name) => {
     // A new one knows what resolv.conf says now.
     const resolver = new Resolver({ timeout: TIMEOUT_MS, tries: TRIES });
-    const local = firstValueFrom(merge(from(lookup(name, { all: true })), clock.at(clock.now() + PATIENCE_MS).pipe(map(() => []))));
+    const tooLate = clock.at(clock.now() + PATIENCE_MS);
+    const local = firstValueFrom(merge(from(lookup(name, { all: true })), tooLate.pipe(map(() => []))));
+    const giveUp = tooLate.subscribe(() => { resolver.cancel(); });
     const [four, six, all] = await Promise.allSettled([resolver.resolve4(name, { ttl: true }), resolver.resolve6(name, { ttl: true }), local]);
+    giveUp.unsubscribe();
     const found = all.status === 'fulfilled' ? all.value : [];
     const [records4, records6] = [recordsOf(four), recordsOf(six)];
     const addresses = (records: readonly RecordWithTtl[] | undefined, family: 4 | 6): readonly string[] | undefined => {

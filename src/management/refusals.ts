@@ -21,7 +21,7 @@ export class RefusalMemory {
     if (key !== undefined) (withCode ? this.#doubtful : this.#refused).add(key);
   }
 
-  /** Somebody asked for another attempt (`up`, `reload`): passwords that were refused together with a code may be tried again. */
+  /** Somebody asked for another attempt (`up`): passwords that were refused together with a code may be tried again. */
   allowDoubtful(): void {
     this.#doubtful.clear();
   }

@@ -3,7 +3,7 @@ import { configOption, type ConfigOption } from '../options.js';
 
 export function runCommand(): Command {
   return new Command('run')
-    .description('run the daemon in the foreground: sets the trap, and removes it on SIGTERM or SIGINT')
+    .description('run the daemon in the foreground: sets the trap, and on SIGTERM or SIGINT removes it (or leaves it: `onStop`)')
     .addOption(configOption())
     .action(async ({ config }: ConfigOption) => {
       const { runDaemon } = await import('../../main.js');

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { execa } from 'execa';
-import { createGate, type GateOptions } from '../../../src/gate/gate.js';
+import { createGate, probeBackends, type GateOptions } from '../../../src/gate/gate.js';
 import { failureOf, marks, RouterLab, tunnelOf } from './router-lab.js';
 
 describe('gate: what can go wrong', () => {
@@ -58,6 +58,16 @@ describe('gate: what can go wrong', () => {
   it('says that it needs CAP_NET_ADMIN', async () => {
     const error = await failureOf(gateWith(inside('setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=-all')).install([tunnelOf()]));
     expect({ code: error.code, hint: error.hint }).toEqual({ code: 'NOT_PERMITTED', hint: 'run as root, or with CAP_NET_ADMIN' });
+    expect(await lab.state()).toBe(clean);
+  });
+
+  it.each(['iptables-nft', 'iptables-legacy'] as const)('without CAP_NET_RAW %s does not work here, and says so', async (backend) => {
+    const exec = inside('setpriv', '--bounding-set=-net_raw', '--inh-caps=-net_raw');
+    const error = await failureOf(createGate({ backend, marks, exec }).install([tunnelOf()]));
+    // iptables-legacy can't even list a table
+    expect({ code: error.code, hint: error.hint }).toEqual({ code: expect.stringMatching(/^(FIREWALL_FAILED|NOT_PERMITTED)$/), hint: expect.stringContaining('CAP_NET_RAW') });
+    // so `auto` goes on to the next
+    expect((await probeBackends(exec)).find((probe) => probe.backend === 'iptables')).toHaveProperty('whyNot');
     expect(await lab.state()).toBe(clean);
   });
 

@@ -26,7 +26,7 @@ describe('programs', () => {
     'conntrack -V': 'conntrack v1.4.7 (conntrack-tools)',
     'openvpn --version': 'OpenVPN 2.6.14 x86_64-pc-linux-gnu [SSL (OpenSSL)]\nlibrary versions: …',
   };
-  const check = (programs: Programs): Promise<Finding[]> => checkPrograms(fakeMachine({ programs }), ['openvpn']);
+  const check = (programs: Programs, gate?: 'iptables' | 'nft'): Promise<Finding[]> => checkPrograms(fakeMachine({ programs }), ['openvpn'], gate);
 
   it('are told with their versions', async () => {
     const findings = await check(debian12);
@@ -39,6 +39,16 @@ describe('programs', () => {
     expect(found(findings, 'OPENVPN_MISSING')?.fix).toBe('install it; in Debian: apt install openvpn');
     expect(found(findings, 'NFT_MISSING')?.severity).toBe('ok');
     expect(found(findings, 'CONNTRACK_MISSING')).toMatchObject({ severity: 'warning', fix: 'install it; in Debian: apt install conntrack' });
+  });
+
+  it('are missed if the backend of the gate needs them', async () => {
+    const { 'nft -v': nft, 'ip -V': ip, 'openvpn --version': openvpn } = debian12;
+    const few = { 'nft -v': nft, 'ip -V': ip, 'openvpn --version': openvpn };
+    const missed = async (programs: Programs, gate?: 'iptables' | 'nft'): Promise<string[]> => codes((await check(programs, gate)).filter(({ severity }) => severity === 'error'));
+    expect(await missed(few)).toEqual([]);
+    expect(await missed(few, 'nft')).toEqual([]);
+    expect(await missed(few, 'iptables')).toEqual(['IPTABLES_MISSING', 'IP6TABLES_MISSING', 'IPSET_MISSING']);
+    expect(await missed({ 'ip -V': ip, 'openvpn --version': openvpn }, 'nft')).toEqual(['NFT_MISSING']);
   });
 
   it('are too old, or something else', async () => {
@@ -187,6 +197,11 @@ describe('what is there already', () => {
     const machine = fakeMachine({ folders: { '/sys/class/net': ['lo', 'ovpn-office'] }, programs: { 'ipset list -name': 'other\nood-any4\n' } });
     expect(codes(await checkDaemon(machine, settings, false))).toEqual(['DAEMON_NOT_RUNNING', 'DEVICE_EXISTS', 'LEFTOVERS']);
     expect(codes(await checkDaemon(machine, settings, true))).toEqual(['DAEMON']);
+    const left = async (programs: Programs): Promise<boolean> => codes(await checkDaemon(fakeMachine({ programs }), settings, false)).includes('LEFTOVERS');
+    const nft = 'nft --terse list table inet openvpn_ondemand';
+    expect(await left({ [nft]: 'table inet openvpn_ondemand {\n\tset ood-office-dns4 {\n\t}\n\tchain OOD-guard-4 {\n\t}\n}' })).toBe(true);
+    // what dnsmasq fills stays after a stop, and guards nothing
+    expect(await left({ 'ipset list -name': 'ood-office-dns4\nood-office-dns6\n', [nft]: 'table inet openvpn_ondemand {\n\tset ood-office-dns4 {\n\t}\n}' })).toBe(false);
   });
 });
 

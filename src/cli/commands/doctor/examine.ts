@@ -18,7 +18,7 @@ export async function examine(configFile: string): Promise<Finding[]> {
   const running = settings !== undefined && (await isServed(settings.control.socket));
   const rest = await Promise.all([
     checkPrivileges(machine, settings?.gate),
-    checkPrograms(machine, openvpn),
+    checkPrograms(machine, openvpn, settings?.gate),
     checkKernel(machine, settings),
     checkNetwork(machine, settings),
     settings === undefined ? [] : checkQueues(machine, settings, running),
