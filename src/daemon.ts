@@ -119,8 +119,10 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
     if (step.event.type === 'packets-held') gate.held();
     urgency.set(step.tunnel, isOpening(step.after.state));
   });
+  tunnels.gone$.subscribe((name) => { urgency.set(name, false); });
   tunnels.steps$.pipe(toBeLogged(() => urgency.raised)).subscribe((step) => { logStep(step, log); });
   await serveMetrics(settings, tunnels, undo);
+  startPaused(stateFile, tunnels);
   // While the firewall's programs are at work we have time.
   const rehearsed = rehearse(folder, systemClock);
   undo.push(() => rehearsed);
@@ -130,7 +132,6 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
   await rehearsed;
   await tunnels.start();
   undo.push(await watchSurroundings(tunnels, gate, log));
-  await pauseAgain(stateFile, handlers, tunnels);
   log.info({ event: 'daemon.started', version, tunnels: settings.tunnels.map(({ name }) => name) }, 'the trap is set');
   control.serve(handlers);
   return {
@@ -171,11 +172,8 @@ async function serveMetrics({ metrics: address }: Settings, tunnels: TunnelSet, 
 }
 
 /** What the user paused stays paused across a restart. */
-async function pauseAgain(file: StateFile, handlers: Handlers, tunnels: TunnelSet): Promise<void> {
-  const now = systemClock.now();
-  for (const [tunnel, { until, bypass }] of file.paused(now)) {
-    if (tunnels.has(tunnel)) await handlers.pause({ tunnel, bypass, persist: true, ...(until === undefined ? {} : { forMs: until - now }) });
-  }
+function startPaused(file: StateFile, tunnels: TunnelSet): void {
+  for (const [name, pause] of file.paused(systemClock.now())) if (tunnels.has(name)) tunnels.get(name).startPaused(pause);
 }
 
 async function privateFolder(socket: string): Promise<string> {

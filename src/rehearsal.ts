@@ -34,6 +34,7 @@ export async function rehearse(folder: string, clock: ClockPort): Promise<void> 
     await link.close();
   } catch {
     // it only would have been better
+    void link.close();
   } finally {
     openvpn.close();
   }
@@ -50,17 +51,24 @@ async function wakeAndRest(link: AttachLink, clock: ClockPort): Promise<void> {
   const gate: TunnelParts['gate'] = { events$: NEVER, set: done, expect: nothing, catchFirst: done, keepAddresses: done, route: done, counters: () => Promise.resolve(new Map()), install: done, routes: () => [], look: nothing, held: nothing, unlearned: () => 0, remove: () => Promise.resolve([]) };
   steps$.subscribe((step) => { logStep(step, silent); });
   const running = joinTunnel({ name: 'rehearsal', policy, queue, link, gate, clock, commands$, random: Math.random }).subscribe(steps$);
-  const reaches = (at: State['at']): Promise<Step> => firstValueFrom(steps$.pipe(filter(({ after }) => after.state.at === at)));
-  await link.start();
-  for (let time = 0; time < TIMES; time++) {
-    const up = reaches('up');
-    queue$.next({ type: 'packets-held', count: 1, first: packet });
-    await up;
-    const idle = reaches('idle');
-    commands$.next({ type: 'command', command: 'down' });
-    await idle;
+  // A machine that stood still meanwhile may have failed the dial: nobody is to wait for what won't come.
+  const reaches = async (wanted: State['at']): Promise<void> => {
+    const { after: { state: { at } } } = await firstValueFrom(steps$.pipe(filter(({ after: { state } }) => state.at === wanted || state.at === 'backoff')));
+    if (at !== wanted) throw new Error(`it is ${at}`);
+  };
+  try {
+    await link.start();
+    for (let time = 0; time < TIMES; time++) {
+      const up = reaches('up');
+      queue$.next({ type: 'packets-held', count: 1, first: packet });
+      await up;
+      const idle = reaches('idle');
+      commands$.next({ type: 'command', command: 'down' });
+      await idle;
+    }
+  } finally {
+    running.unsubscribe();
   }
-  running.unsubscribe();
 }
 
 /** As much of OpenVPN's part as a wake hears. */

@@ -5,18 +5,22 @@ import { DaemonError, messageOf } from './core/errors.js';
 import type { Step } from './core/join.js';
 import { withNamed } from './core/named.js';
 import type { Gate, GatePort } from './core/ports.js';
-import { gateOf, isActive, type Paused } from './core/state.js';
+import { gateOf, isActive } from './core/state.js';
 import { RunningTunnel, type TunnelMeans } from './tunnel.js';
 
 /** All tunnels of a daemon, behind one gate. */
 export class TunnelSet {
   readonly steps$ = new Subject<Step>();
   readonly #replaced$ = new Subject<void>();
+  /** The name of a tunnel that has ended, while others go on. */
+  readonly gone$ = new Subject<string>();
   /** Whether some tunnel is dialing, up or going down: at once, and at each change. */
   readonly active$: Observable<boolean> = defer(() => merge(this.steps$, this.#replaced$).pipe(startWith(undefined), map(() => [...this].some(({ tunnel }) => isActive(tunnel.state))), distinctUntilChanged()));
   readonly #means: TunnelMeans;
   readonly #gate: GatePort;
   readonly #tunnels = new Map<string, RunningTunnel>();
+  /** Those that nobody holds packets for, since their queues could not be had again: protected all the same, until a reload that works. */
+  #lost: readonly RunningTunnel[] = [];
   #last: Promise<unknown> = Promise.resolve();
   #ended = false;
   readonly #sink = (step: Step): void => { this.steps$.next(step); };
@@ -53,13 +57,13 @@ export class TunnelSet {
 
   /** Sets the trap. The gate of a tunnel that runs already is left where its state wants it. */
   install(): Promise<void> {
-    return this.#protect([...this], (name) => gateOf(this.get(name).tunnel.state));
+    return this.#protect([...this, ...this.#lost], (name) => (this.has(name) ? gateOf(this.get(name).tunnel.state) : 'hold'));
   }
 
   /** Names stand for something else: every gate stays where it is. */
   #protectAnew(): Promise<void> {
     return this.#inTurn(async () => {
-      if (!this.#ended) await this.#protect([...this], () => undefined);
+      if (!this.#ended) await this.#protect([...this, ...this.#lost], () => undefined);
     });
   }
 
@@ -106,8 +110,13 @@ export class TunnelSet {
   async #replace({ next, created, ended }: Change): Promise<Reloaded> {
     const [freed, free] = partition(created, ({ settings: { queue } }) => ended.some((tunnel) => tunnel.settings.queue === queue));
     await bindAll(free);
+    for (const tunnel of created) {
+      const before = ended.find(({ name }) => name === tunnel.name)?.tunnel.state;
+      if (before?.at === 'paused') tunnel.startPaused(before);
+    }
+    const states = new Map(next.map(({ name, tunnel: { state } }) => [name, state]));
     try {
-      await this.#protect(next, (name) => (created.some((tunnel) => tunnel.name === name) ? 'hold' : gateOf(this.get(name).tunnel.state)));
+      await this.#protect(next, (name) => gateOf(states.get(name) ?? this.get(name).tunnel.state));
     } catch (error) {
       await Promise.all(free.map((tunnel) => tunnel.unbind()));
       // What the attempt may have changed is put back; should that fail, too, the gate goes on trying and says so.
@@ -118,9 +127,8 @@ export class TunnelSet {
     this.#replaced$.next();
     const unbound = freed.filter((tunnel) => !heirs.includes(tunnel));
     const bound = await Promise.allSettled(unbound.map((tunnel) => tunnel.bind()));
-    const lost = unbound.filter((_, index) => bound[index]?.status === 'rejected');
-    await this.#begin(created.filter((tunnel) => !lost.includes(tunnel)));
-    for (const { name, tunnel: { state } } of ended) if (state.at === 'paused') this.#pauseAgain(name, state);
+    this.#lost = unbound.filter((_, index) => bound[index]?.status === 'rejected');
+    await this.#begin(created.filter((tunnel) => !this.#lost.includes(tunnel)));
     const failed = bound.find((result) => result.status === 'rejected');
     // Somebody took the queue in the very moment: nothing gets to what is protected there; the next reload tries again.
     if (failed) throw failed.reason;
@@ -138,6 +146,7 @@ export class TunnelSet {
     if (heir) heir.inherit(tunnel);
     else await tunnel.unbind();
     this.#tunnels.delete(tunnel.name);
+    this.gone$.next(tunnel.name);
     return heir;
   }
 
@@ -145,7 +154,7 @@ export class TunnelSet {
     for (const tunnel of created) {
       this.#tunnels.set(tunnel.name, tunnel);
       // Its predecessor of the same name may have changed these after the new trap was set.
-      await this.#gate.set(tunnel.name, 'hold').catch(() => undefined); // a gate that fails is repaired, and told
+      await this.#gate.set(tunnel.name, gateOf(tunnel.tunnel.state)).catch(() => undefined); // a gate that fails is repaired, and told
       await this.#gate.catchFirst(tunnel.name, false).catch(() => undefined);
     }
     await Promise.all(created.map((tunnel) => tunnel.run(this.#gate, this.#sink)));
@@ -160,12 +169,6 @@ export class TunnelSet {
     });
   }
 
-  /** One that was paused and has other settings now is still paused. */
-  #pauseAgain(name: string, { bypass, until }: Paused): void {
-    const lasts = until === undefined ? {} : { forMs: Math.max(0, until - this.#means.clock.now()) };
-    this.#tunnels.get(name)?.tell({ type: 'command', command: 'pause', bypass, ...lasts });
-  }
-
   /** Waits for a reload that is under way; there is none after it. */
   end(): Promise<void> {
     return this.#inTurn(async () => {
@@ -173,6 +176,7 @@ export class TunnelSet {
       await Promise.all([...this].map((tunnel) => tunnel.end()));
       this.steps$.complete();
       this.#replaced$.complete();
+      this.gone$.complete();
     });
   }
 

@@ -5,7 +5,7 @@ import type { CommandEvent, TunnelEvent } from './core/events.js';
 import { joinTunnel, type Step } from './core/join.js';
 import type { Policy } from './core/policy.js';
 import type { GatePort, GateTunnel, Prefix, QueueStats } from './core/ports.js';
-import { startingTunnel, type State, type Tunnel } from './core/state.js';
+import { startingTunnel, type Paused, type State, type Tunnel } from './core/state.js';
 import type { AskName } from './host/name-lookup.js';
 import { Names } from './host/names.js';
 import { processOf } from './host/process-of.js';
@@ -20,6 +20,9 @@ export interface TunnelMeans extends LinkMeans {
   readonly protectAnew: () => Promise<void>;
 }
 
+/** A pause that was there before the tunnel; `until` in milliseconds since the epoch, without it until `resume`. */
+type Pause = Pick<Paused, 'bypass' | 'until'>;
+
 /** One tunnel with its adapters. `create`, `bind` (or `inherit`), `run`, and at its end `end`. */
 export class RunningTunnel {
   readonly settings: TunnelSettings;
@@ -33,6 +36,7 @@ export class RunningTunnel {
   standing: ReadonlyMap<string, readonly Prefix[]> = new Map();
   #running: Subscription | undefined;
   #gate: GatePort | undefined;
+  #pause: Pause | undefined;
   #tunnel: Tunnel;
 
   private constructor(settings: TunnelSettings, means: TunnelMeans, link: TunnelLink) {
@@ -104,6 +108,13 @@ export class RunningTunnel {
     await this.#names.ask(at === 'dialing' || at === 'up' || at === 'draining');
   }
 
+  /** From the start on it is paused, and its gate is where a pause has it; before `run`. */
+  startPaused(pause: Pause): void {
+    this.#pause = pause;
+    const state: State = { at: 'paused', since: this.#means.clock.now(), bypass: pause.bypass, ...(pause.until === undefined ? {} : { until: pause.until }) };
+    this.#tunnel = { ...this.#tunnel, state };
+  }
+
   /** Sets the machine going; every event and what came of it goes to `sink`. Resolves when the standby is there. */
   async run(gate: GatePort, sink: (step: Step) => void): Promise<void> {
     this.#gate = gate;
@@ -114,6 +125,11 @@ export class RunningTunnel {
       sink(step);
       this.#findWaker(step);
     });
+    // before anything that was held meanwhile is told of
+    if (this.#pause !== undefined) {
+      const { bypass, until } = this.#pause;
+      this.tell({ type: 'command', command: 'pause', bypass, ...(until === undefined ? {} : { forMs: Math.max(0, until - this.#means.clock.now()) }) });
+    }
     await this.#link.port.start();
     this.#bound.remind();
     this.findMissing();

@@ -20,10 +20,11 @@ export interface Firewall {
   /** Resolves if this machine can do it, rejects with why it can't. Changes nothing. */
   probe(): Promise<void>;
   /**
-   * Brings the firewall to the plan, every gate at `hold`, whatever is there; never an open moment on the way.
+   * Brings the firewall to the plan, whatever is there; never an open moment on the way. `staying` says which gates are
+   * somewhere and stay there, every other is at `hold` then; a backend that can't do that has all of them there.
    * Resolves with whether there was anything of ours before. What fails on an empty machine leaves it empty.
    */
-  install(plan: Plan): Promise<{ readonly tookOver: boolean }>;
+  install(plan: Plan, staying: GateOf): Promise<{ readonly tookOver: boolean; readonly gates: 'closed' | 'kept' }>;
   /** Whether all of the plan still stands, with the gates where they are, as far as that shows without reading every element. */
   intact(plan: Plan, gateOf: GateOf): Promise<boolean>;
   /**

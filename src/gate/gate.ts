@@ -93,7 +93,7 @@ export function createGate({ backend = 'auto', marks, routeMetric = 4000, closin
 async function choose(backend: Backend, all: Candidates): Promise<Firewall> {
   if (backend !== 'auto') return backend === 'nft' ? all.nft : all.iptables;
   const reasons: string[] = [];
-  let denied: unknown;
+  let denied: DaemonError | undefined;
   for (const name of autoOrder) {
     const reason = await whyNot(all[name]);
     if (reason === undefined) return all[name];

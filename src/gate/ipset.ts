@@ -60,13 +60,22 @@ export function renderAddresses(id: string, families: readonly Family[], address
 }
 
 /**
- * The input of `ipset restore` that brings all sets to the plan with every gate at `hold`. Sets that are there are
- * filled beside and swapped, so that the rules of an earlier run never see one half full; every gate is closed before.
+ * The input of `ipset restore` that brings all sets to the plan, with every gate at `hold` that is not `staying`. Sets that
+ * are there are filled beside and swapped, so that the rules of an earlier run never see one half full; gates are closed
+ * before, and lists of those that stay are swapped, too. A list has its members by their place, not by what is in it.
  */
-export function renderSets(plan: Plan, existing: ReadonlySet<string>, { gateLists }: SetOptions = { gateLists: true }): string {
+export function renderSets(plan: Plan, existing: ReadonlySet<string>, { gateLists }: SetOptions = { gateLists: true }, staying: GateOf = () => undefined): string {
   const lines: string[] = [];
-  for (const family of gateLists ? plan.families : []) {
-    for (const name of listed.map((gate) => gateList(gate, family))) lines.push(existing.has(name) ? `flush ${name}` : `create ${name} list:set size 65535`);
+  const late: string[] = [];
+  for (const [gate, family] of gateLists ? plan.families.flatMap((each) => listed.map((gate) => [gate, each] as const)) : []) {
+    const name = gateList(gate, family);
+    const members = plan.tunnels.filter(({ id, families }) => families.includes(family) && staying(id) === gate).map(({ id }) => ownSet(id, family));
+    const there = members.filter((own) => existing.has(own));
+    if (existing.has(`${name}${newSuffix}`)) lines.push(`destroy ${name}${newSuffix}`);
+    if (!existing.has(name)) lines.push(`create ${name} list:set size 65535`);
+    else if (there.length === 0) lines.push(`flush ${name}`);
+    else lines.push(`create ${name}${newSuffix} list:set size 65535`, ...there.map((own) => `add ${name}${newSuffix} ${own}`), `swap ${name}${newSuffix} ${name}`, `destroy ${name}${newSuffix}`);
+    late.push(...members.filter((own) => !existing.has(name) || !existing.has(own)).map((own) => `add ${name} ${own}`));
   }
   for (const { name, family, lines: content } of netSets(plan)) {
     const target = existing.has(name) ? `${name}${newSuffix}` : name;
@@ -76,6 +85,7 @@ export function renderSets(plan: Plan, existing: ReadonlySet<string>, { gateList
     for (const { net, match } of content) lines.push(...elements(net).map((element) => `add ${target} ${element}${match ? '' : ' nomatch'}`));
     if (target !== name) lines.push(`swap ${target} ${name}`, `destroy ${target}`);
   }
+  lines.push(...late);
   for (const { name, family } of addressSets(plan)) lines.push(existing.has(name) ? `flush ${name}` : createAddressSet(name, family));
   for (const { name, family } of domainSets(plan)) if (!existing.has(name)) lines.push(`create ${name} hash:ip family ${family === 4 ? 'inet' : 'inet6'} maxelem ${DOMAIN_ADDRESSES}`);
   return lines.map((line) => `${line}\n`).join('');

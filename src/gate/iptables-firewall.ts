@@ -64,14 +64,14 @@ export class IptablesFirewall implements Firewall {
     await this.#tryNeeds();
   }
 
-  async install(plan: Plan): Promise<{ readonly tookOver: boolean }> {
+  async install(plan: Plan, staying: GateOf = () => undefined): Promise<{ readonly tookOver: boolean; readonly gates: 'closed' | 'kept' }> {
     const found = await this.#inspect(plan.families);
     await this.#trySets();
     await this.#tryNeeds();
     const tookOver = found.rules.length > 0 || found.sets.some((name) => !isDomainSet(name));
     try {
       this.#close(plan);
-      await this.#run('ipset', ['restore'], renderSets(plan, new Set(found.sets), this.#switching));
+      await this.#run('ipset', ['restore'], renderSets(plan, new Set(found.sets), this.#switching, staying));
       for (const family of families) {
         await this.#fill(plan, family, found);
         this.#close(plan);
@@ -83,7 +83,7 @@ export class IptablesFirewall implements Firewall {
       if (!tookOver) await this.remove(() => Promise.resolve([]), true).catch(() => undefined);
       throw error;
     }
-    return { tookOver };
+    return { tookOver, gates: this.#switching.gateLists ? 'kept' : 'closed' };
   }
 
   async intact(plan: Plan, gateOf: GateOf): Promise<boolean> {
@@ -103,7 +103,9 @@ export class IptablesFirewall implements Firewall {
     if (closes) this.#close(plan);
     if (!found.setsStand) await this.#run('ipset', ['restore'], renderSets(plan, new Set(found.sets), this.#switching));
     // both at once: every millisecond counts
-    await Promise.all(plan.families.map((family, index) => this.#restore(this.#flavour, family, renderMend(plan, family, found.saved[index] ?? '', this.#switching.matchGate))));
+    const mended = await Promise.allSettled(plan.families.map((family, index) => this.#restore(this.#flavour, family, renderMend(plan, family, found.saved[index] ?? '', this.#switching.matchGate))));
+    // not before both have ended: nobody else's turn may begin
+    for (const result of mended) if (result.status === 'rejected') throw result.reason;
     if (closes) this.#close(plan);
     return closes ? 'closed' : 'kept';
   }

@@ -2,7 +2,7 @@ import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { Addresses, CarryOut, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
 import { formatNet, type Net } from '../core/prefix.js';
-import { hasDefault, hasRules, type Current } from './current.js';
+import { hasRules, Installed, type Current } from './current.js';
 import type { Firewall } from './firewall.js';
 import { Learners, type Waiting } from './learner.js';
 import { learnable, learnedPart, withLearned } from './learned.js';
@@ -42,12 +42,12 @@ export interface GateParts {
 export class NetfilterGate implements GatePort {
   readonly #parts: GateParts;
   #plan: Plan | undefined;
-  #current: ReadonlyMap<string, Current> = new Map();
-  /** Those among them that have a default route: asked for at every held packet, and mostly none. */
-  #defaults: readonly Current[] = [];
+  readonly #installed = new Installed();
   #last: Promise<unknown> = Promise.resolve();
   /** An install over an earlier one has failed: what the kernel has is not known. */
   #unclear = false;
+  /** A repair has closed all gates, and has not brought them back yet. */
+  #closedByMend = false;
   #counting: Promise<ReadonlyMap<string, TrafficCounters>> | undefined;
   readonly #repair: SelfRepair;
   readonly #learners: Learners;
@@ -60,9 +60,9 @@ export class NetfilterGate implements GatePort {
       inTurn: (change) => this.#inTurn(change),
       intact: () => this.#intact(),
       mend: () => this.#mend(),
-      exposed: () => this.#exposed().map(({ planned }) => planned.tunnel.name),
+      exposed: () => this.#installed.exposed().map(({ planned }) => planned.tunnel.name),
       // Without default routes among ours nothing of it is asked: reading them may take long.
-      sent: () => (this.#defaults.length > 0 ? parts.sent(new Set([...this.#current.values()].map(({ planned }) => planned.tunnel.device))) : 0),
+      sent: () => (this.#installed.hasDefaults() ? parts.sent(new Set(this.#installed.all().map(({ planned }) => planned.tunnel.device))) : 0),
       startWatch: parts.startWatch,
     });
     this.events$ = this.#repair.events$;
@@ -81,11 +81,11 @@ export class NetfilterGate implements GatePort {
       if (gate === 'open') await this.#parts.othersFirst();
       if (this.#unclear) await this.#repair.check();
       try {
-        await this.#set(this.#of(tunnel), gate, carryOut);
+        await this.#set(this.#installed.of(tunnel), gate, carryOut);
       } catch (error) {
         // Has somebody taken away what was to be changed?
         if (!(await this.#repair.check())) throw error;
-        await this.#set(this.#of(tunnel), gate, carryOut);
+        await this.#set(this.#installed.of(tunnel), gate, carryOut);
       }
     });
     this.#repair.acted();
@@ -95,7 +95,7 @@ export class NetfilterGate implements GatePort {
 
   expect(tunnel: string, gate: Gate): void {
     void this.#inTurn(async () => {
-      const current = this.#current.get(tunnel);
+      const current = this.#installed.get(tunnel);
       const firewall = await this.#firewall();
       if (current?.gate === undefined || !hasRules(current) || current.gate === gate || current.expected?.to === gate) return;
       current.expected?.change.cancel();
@@ -106,18 +106,18 @@ export class NetfilterGate implements GatePort {
 
   async catchFirst(tunnel: string, on: boolean): Promise<void> {
     // A release waits for this, and the turn may be another tunnel's for as long as its programs take.
-    if (this.#of(tunnel).catchFirst === on) return;
-    await this.#inTurn(() => this.#catchFirst(this.#of(tunnel), on));
+    if (this.#installed.of(tunnel).catchFirst === on) return;
+    await this.#inTurn(() => this.#catchFirst(this.#installed.of(tunnel), on));
   }
 
   async route(tunnel: string): Promise<void> {
     // Most tunnels have none to be made, and a release waits for this.
-    if (!this.#of(tunnel).makesRoutes) {
-      this.#of(tunnel).routed = true;
+    if (!this.#installed.of(tunnel).makesRoutes) {
+      this.#installed.of(tunnel).routed = true;
       return;
     }
     await this.#inTurn(async () => {
-      const current = this.#of(tunnel);
+      const current = this.#installed.of(tunnel);
       await this.#parts.routing.intoDevice(current.planned);
       current.routed = true;
     });
@@ -125,13 +125,13 @@ export class NetfilterGate implements GatePort {
 
   keepAddresses(tunnel: string, addresses: Addresses): Promise<void> {
     return this.#inTurn(async () => {
-      const current = this.#of(tunnel);
+      const current = this.#installed.of(tunnel);
       const { families } = current.planned;
       const before = current.addresses;
       const given = keptOf(addresses).filter(({ family }) => families.includes(family));
       const after: Addresses = { ...before, ...Object.fromEntries(given.map(({ family, address }) => [family === 4 ? 'ipv4' : 'ipv6', address])) };
       if (after.ipv4 === before.ipv4 && after.ipv6 === before.ipv6) return;
-      const elsewhere = [...this.#current].filter(([name]) => name !== tunnel).flatMap(([, other]) => keptOf(other.addresses));
+      const elsewhere = this.#installed.all().filter((other) => other !== current).flatMap((other) => keptOf(other.addresses));
       const inUse = new Set([...keptOf(after), ...elsewhere].map(({ address }) => address));
       const unused = keptOf(before).filter(({ address }) => !inUse.has(address));
       const firewall = await this.#firewall();
@@ -145,7 +145,7 @@ export class NetfilterGate implements GatePort {
   }
 
   routes(tunnel: string): readonly string[] {
-    return routesIntoDevice(this.#of(tunnel).planned).byLink.map(formatNet);
+    return routesIntoDevice(this.#installed.of(tunnel).planned).byLink.map(formatNet);
   }
 
   unlearned(tunnel: string): number {
@@ -173,7 +173,7 @@ export class NetfilterGate implements GatePort {
     return this.#inTurn(async () => {
       this.#plan = undefined;
       this.#repair.stop();
-      this.#forget();
+      this.#installed.replace(new Map());
       const removed = await this.#removeAll(keepDomains);
       await this.#learners.close();
       return removed;
@@ -201,13 +201,16 @@ export class NetfilterGate implements GatePort {
     const { routing } = this.#parts;
     const firewall = await this.#firewall();
     const again = this.#plan !== undefined;
+    const staying = this.#installed.staying(plan, gateOf);
     this.#unclear = again;
-    for (const current of this.#current.values()) current.gate = undefined;
-    const { tookOver } = await firewall.install(plan);
+    for (const current of this.#installed.all()) current.gate = undefined;
+    const { tookOver, gates } = await firewall.install(plan, (id) => staying.get(id));
     try {
-      const kept = await routing.install(plan, found);
+      const from = gates === 'kept' ? staying : new Map<string, Gate>();
+      const bypassed = plan.tunnels.filter(({ id }) => from.get(id) === 'bypass').map(({ tunnel: { name } }) => [name, this.#installed.of(name).addresses] as const);
+      const kept = await routing.install(plan, found, new Map(bypassed));
       for (const other of await this.#parts.otherFirewalls()) await other.remove(() => Promise.resolve([]), false);
-      await this.#take(plan, kept, gateOf);
+      await this.#take(plan, kept, from, gateOf);
     } catch (error) {
       // what an earlier run guards stays guarded, and what an earlier install does is repaired; else nothing of a failed start remains
       if (!tookOver && !again) await this.#removeAll(true).catch(() => undefined);
@@ -215,55 +218,60 @@ export class NetfilterGate implements GatePort {
     }
     if (tookOver && !again) this.#parts.warn('gate.taken_over', 'an earlier run left its guard behind: taken over without an open moment');
     this.#plan = plan;
-    this.#unclear = false;
+    this.#unclear = this.#closedByMend = false;
   }
 
-  /** The gates of a plan that was just installed: from `hold` to where they shall be. */
-  async #take(plan: Plan, kept: ReadonlyMap<string, Addresses>, gateOf: (tunnel: string) => Gate | undefined): Promise<void> {
+  /** The gates of a plan that was just installed: from where they are, or `hold`, to where they shall be. */
+  async #take(plan: Plan, kept: ReadonlyMap<string, Addresses>, from: ReadonlyMap<string, Gate>, gateOf: (tunnel: string) => Gate | undefined): Promise<void> {
     const firewall = await this.#firewall();
     const next = new Map(plan.tunnels.map((planned): [string, Current] => [planned.tunnel.name, { planned, gate: 'hold', wanted: 'hold', catchFirst: false, routed: false, addresses: kept.get(planned.tunnel.name) ?? {}, makesRoutes: hasDomains(planned) || routesIntoDevice(planned).byGate.length > 0 }]));
-    for (const { expected } of this.#current.values()) expected?.change.cancel();
     for (const [name, current] of next) {
-      const before = this.#current.get(name);
+      const before = this.#installed.get(name);
       // what it has learned is not in the routes any more that tell of them, and will be again
       if (hasDomains(current.planned)) current.addresses = { ...before?.addresses, ...current.addresses };
       current.routed = before?.routed === true;
       if (keptOf(current.addresses).length > 0) await firewall.keepAddresses(current.planned, keptOf(current.addresses));
       if (current.routed) await this.#parts.routing.intoDevice(current.planned);
-      await this.#switch(firewall, current, 'hold', gateOf(name) ?? before?.wanted ?? 'hold');
+      await this.#switch(firewall, current, from.get(current.planned.id) ?? 'hold', gateOf(name) ?? before?.wanted ?? 'hold');
       if (before?.catchFirst === true) await this.#catchFirst(current, true);
     }
-    this.#remember(next);
+    // a device may have come meanwhile
+    for (;;) {
+      const late = [...next].find(([name, { routed }]) => !routed && this.#installed.get(name)?.routed === true)?.[1];
+      if (late === undefined) break;
+      await this.#parts.routing.intoDevice(late.planned);
+      late.routed = true;
+    }
+    this.#installed.replace(next);
   }
 
   async #intact(): Promise<boolean> {
     if (this.#plan === undefined) return true;
-    const gates = new Map([...this.#current.values()].map(({ planned: { id }, gate }) => [id, gate]));
-    return !this.#unclear && (await this.#firewall()).intact(this.#plan, (id) => gates.get(id));
+    const gates = new Map(this.#installed.all().map(({ planned: { id }, gate }) => [id, gate]));
+    return !this.#unclear && (await (await this.#firewall()).intact(this.#plan, (id) => gates.get(id))) && !this.#closedByMend;
   }
 
   /** Brings back what somebody else took away, every gate where it was. */
   async #mend(): Promise<void> {
     if (this.#plan === undefined) return;
     if (this.#unclear) {
-      await this.#install(this.#plan.tunnels.map(({ tunnel }) => tunnel), (name) => this.#of(name).wanted);
+      await this.#install(this.#plan.tunnels.map(({ tunnel }) => tunnel), (name) => this.#installed.of(name).wanted);
       return;
     }
     // routes and addresses are not the firewall's: nothing has touched them
     const firewall = await this.#firewall();
-    if ((await firewall.mend(this.#plan)) === 'kept') return;
-    for (const current of this.#current.values()) {
-      const { planned, addresses, wanted } = current;
-      current.gate = undefined;
+    if ((await firewall.mend(this.#plan)) === 'closed') {
+      this.#closedByMend = true;
+      for (const current of this.#installed.all()) current.gate = undefined;
+    }
+    for (const current of this.#closedByMend ? this.#installed.all() : []) {
+      const { planned, addresses, wanted, gate } = current;
+      if (gate !== undefined) continue; // an attempt before this one has brought it back
       if (keptOf(addresses).length > 0) await firewall.keepAddresses(planned, keptOf(addresses));
       if (wanted !== 'hold') await firewall.switchGate(planned, 'hold', wanted);
       current.gate = wanted;
     }
-  }
-
-  /** Those whose packets would go by the default route, were it not for the firewall. */
-  #exposed(): readonly Current[] {
-    return this.#defaults.filter(({ wanted }) => wanted !== 'open' && wanted !== 'bypass');
+    this.#closedByMend = false;
   }
 
   async #removeAll(keepDomains: boolean): Promise<readonly string[]> {
@@ -275,7 +283,7 @@ export class NetfilterGate implements GatePort {
 
   /** What dnsmasq added becomes the tunnel's: its routes first, and then it joins the sets. */
   async #learn(tunnel: string, addresses: readonly Net[], waiting: Waiting): Promise<void> {
-    const [plan, current] = [this.#plan, this.#current.get(tunnel)];
+    const [plan, current] = [this.#plan, this.#installed.get(tunnel)];
     if (plan === undefined || current === undefined) return;
     const { planned, gate = current.wanted, routed } = current;
     const { all, fresh, tooMany } = learnable(plan, planned, addresses, this.#parts.mostLearned);
@@ -339,7 +347,7 @@ export class NetfilterGate implements GatePort {
     const { routing } = this.#parts;
     const { device } = current.planned.tunnel;
     await routing.outOfDevice(current.planned);
-    for (const other of this.#current.values()) if (other.routed && other.planned.tunnel.device === device) await routing.intoDevice(other.planned);
+    for (const other of this.#installed.all()) if (other.routed && other.planned.tunnel.device === device) await routing.intoDevice(other.planned);
   }
 
   /** By what was prepared for just this change, if it works; anything else that was prepared ends. */
@@ -361,16 +369,6 @@ export class NetfilterGate implements GatePort {
     await firewall.switchGate(planned, from, to, carryOut);
   }
 
-  #remember(current: ReadonlyMap<string, Current>): void {
-    this.#current = current;
-    this.#defaults = [...current.values()].filter(hasDefault);
-  }
-
-  #forget(): void {
-    for (const { expected } of this.#current.values()) expected?.change.cancel();
-    this.#remember(new Map());
-  }
-
   async #catchFirst(current: Current, on: boolean): Promise<void> {
     if (current.catchFirst === on || (on && current.gate === 'bypass')) return;
     await this.#parts.routing.catchFirst(current.planned, current.addresses, on);
@@ -387,12 +385,6 @@ export class NetfilterGate implements GatePort {
 
   #firewall(): Promise<Firewall> {
     return this.#parts.firewall();
-  }
-
-  #of(tunnel: string): Current {
-    const current = this.#current.get(tunnel);
-    if (current === undefined) throw new DaemonError('TUNNEL_UNKNOWN', `the gate knows no tunnel "${tunnel}"`, { hint: this.#plan === undefined ? 'nothing is installed' : `there are: ${[...this.#current.keys()].join(', ')}` });
-    return current;
   }
 
   /**

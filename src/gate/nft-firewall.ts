@@ -1,6 +1,6 @@
 import type { Gate, TrafficCounters } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
-import type { Firewall, PreparedSwitch } from './firewall.js';
+import type { Firewall, GateOf, PreparedSwitch } from './firewall.js';
 import { nftProbe, nftStands, nftTable, parseNftCounters, parseNftGate, parseTable, renderNftAdded, renderNftAddresses, renderNftInstall, renderNftOpen, renderNftRemoval, renderNftSwitch, type FoundNft } from './nft.js';
 import type { Net } from '../core/prefix.js';
 import type { Plan } from './plan.js';
@@ -28,13 +28,14 @@ export class NftFirewall implements Firewall {
     await this.#run('nft', ['--check', '-f', '-'], nftProbe);
   }
 
-  async install(plan: Plan): Promise<{ readonly tookOver: boolean }> {
+  async install(plan: Plan, staying: GateOf = () => undefined): Promise<{ readonly tookOver: boolean; readonly gates: 'kept' }> {
     const found = await this.#inspect();
-    await this.#apply(renderNftInstall(plan, found));
+    await this.#apply(renderNftInstall(plan, found, staying));
     this.#plan = plan;
     this.#gates.clear();
+    for (const { id } of plan.tunnels) this.#gates.set(id, staying(id) ?? 'hold');
     this.#counted = new Map();
-    return { tookOver: found !== undefined && found.chains.length > 0 };
+    return { tookOver: found !== undefined && found.chains.length > 0, gates: 'kept' };
   }
 
   async intact(plan: Plan): Promise<boolean> {

@@ -1,4 +1,5 @@
 import type { Gate, TrafficCounters } from '../core/ports.js';
+import type { GateOf } from './firewall.js';
 import { domainSet, isDomainSet, ownSet } from './names.js';
 import { gates, onlyTunnel, type Plan } from './plan.js';
 import { formatAddress, formatNet, type Family, type Net } from '../core/prefix.js';
@@ -70,8 +71,8 @@ interface RenderedChain {
  * The input of `nft -f -` that brings the table to the plan with every gate at `hold`, in one transaction. Base
  * chains are never deleted: that would flush every held packet of the machine.
  */
-export function renderNftInstall(plan: Plan, found: FoundNft | undefined): string {
-  const chains = [...baseChains(plan), ...innerChains(plan), ...gateChains(plan, () => 'hold'), ...natChains(plan)];
+export function renderNftInstall(plan: Plan, found: FoundNft | undefined, staying: GateOf = () => undefined): string {
+  const chains = [...baseChains(plan), ...innerChains(plan), ...gateChains(plan, (id) => staying(id) ?? 'hold'), ...natChains(plan)];
   const sets = netSets(plan);
   const ofDomains = domainSets(plan);
   const filled = new Set((found?.sets ?? []).filter((name) => ofDomains.some((set) => set.name === name)));

@@ -58,13 +58,14 @@ export class Routing {
 
   /**
    * Brings routes and addresses to the plan, with `catchFirst` off everywhere. The addresses that an earlier run kept
-   * are kept for the tunnels whose routes name them; resolves with those.
+   * are kept for the tunnels whose routes name them; resolves with those. `bypassed` tunnels, with the addresses that they
+   * keep, have no catch routes.
    */
-  async install(plan: Plan, found: FoundRouting): Promise<ReadonlyMap<string, Addresses>> {
+  async install(plan: Plan, found: FoundRouting, bypassed: ReadonlyMap<string, Addresses>): Promise<ReadonlyMap<string, Addresses>> {
     this.#target6 = plan.families.includes(6) ? await this.#nexthop() : 'dev lo';
-    const kept = new Map(plan.tunnels.map((tunnel) => [tunnel.tunnel.name, earlierAddresses(tunnel, found)]));
+    const kept = new Map(plan.tunnels.map((tunnel) => [tunnel.tunnel.name, bypassed.get(tunnel.tunnel.name) ?? earlierAddresses(tunnel, found)]));
     this.#closing = new Set(plan.tunnels.filter(({ entries }) => entries.length <= manyEntries).map(({ closingTable }) => closingTable));
-    const wanted = plan.tunnels.flatMap((tunnel) => this.#routes(tunnel, kept.get(tunnel.tunnel.name) ?? {}, true));
+    const wanted = plan.tunnels.flatMap((tunnel) => this.#routes(tunnel, kept.get(tunnel.tunnel.name) ?? {}, !bypassed.has(tunnel.tunnel.name)));
     const stale = this.#stale(plan, wanted, found);
     const inUse = new Set([...kept.values()].flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6]));
     await this.#apply((family) => found.rules.filter((rule) => rule.family === family).map(({ spec }) => `rule del ${spec}`));

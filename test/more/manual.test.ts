@@ -121,6 +121,16 @@ describe('pause and resume', () => {
     await daemon.stop();
     daemon = await again();
     expect((await daemon.status()).state).toBe('paused');
+    // from its very start on, whatever comes meanwhile
+    const traffic = new AbortController();
+    const asking = (async () => { while (!traffic.signal.aborted) await lab.probes.lan.connect(serviceAddress.ipv4, servicePort, 100); })();
+    await daemon.stop();
+    daemon = await again();
+    await sleep(300);
+    traffic.abort();
+    await asking;
+    expect(await daemon.status()).toMatchObject({ state: 'paused', gate: 'reject', counters: { wakes: 0 } });
+    expect(daemon.log().map(({ event }) => event)).not.toContain('tunnel.dialing');
     await cli(daemon.socket, 'resume', tunnelName);
     expect(JSON.parse(readFileSync(stateFile(), 'utf8'))).toEqual({ paused: {} });
   });

@@ -1,8 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { parse, stringify } from 'yaml';
+import { request } from '../../src/control/client.js';
 import { addresses, devices } from '../lab/addresses.js';
 import { type Capture, watchUnderlay } from '../lab/capture.js';
 import { Daemon } from '../lab/daemon.js';
 import { Lab, serviceAddress, servicePort } from '../lab/lab.js';
+import { programPath } from '../lab/paths.js';
+import { Program } from '../lab/program.js';
 import { sleep, until } from '../lab/wait.js';
 
 const { router: { underlay: wan } } = devices;
@@ -71,6 +76,36 @@ describe('the network under the tunnel', () => {
     expect(await daemon.status()).toMatchObject({ state: 'up', since });
     expect(await lab.probes.lan.ask(serviceAddress.ipv4, servicePort)).toMatchObject({ ok: true });
   });
+
+  it('does not take the guard of a tunnel whose queue a reload could not have again', async () => {
+    const config = (packets: number, more: object = {}): string => stringify({ ...base, tunnels: { office: { ...base.tunnels.office, queue: 7600, hold: { packets } }, ...more } });
+    daemon = await Daemon.start(lab, { tunnel: { queue: 7600, hold: { packets: 100 } } });
+    const base = parse(readFileSync(daemon.configFile, 'utf8')) as { tunnels: { office: object } };
+    const reload = async (text: string): Promise<unknown> => {
+      writeFileSync(daemon.configFile, text);
+      return request(daemon.socket, { command: 'reload' });
+    };
+    // while this one goes down, the queue of the other is nobody's
+    await reload(config(100, { slow: { command: { up: ['true'], down: ['sleep', '2'] }, device: wan, protect: ['203.0.113.0/24'] } }));
+    await request(daemon.socket, { command: 'up', tunnel: 'slow' });
+    const thief = Program.start(process.execPath, [programPath('hold-queue.mjs'), '7600', 'wait'], { netns: lab.topology.router, folder: lab.folder, label: 'thief' });
+    await expect(reload(config(200))).rejects.toMatchObject({ code: 'QUEUE_IN_USE' });
+    await thief.says('open');
+    const guarded = async (): Promise<void> => {
+      expect(await lab.topology.router.run('ipset', ['list', '-name'])).toContain('ood-office-4');
+      expect(await lab.probes.lan.connect(serviceAddress.ipv4, servicePort, 300)).toMatchObject({ ok: false });
+    };
+    await guarded();
+    await lab.topology.router.ip('route del default');
+    await daemon.program.says('network.changed');
+    await sleep(1000); // what follows from it is done
+    await lab.topology.router.ip(`route add default via ${addresses.underlay.server}`);
+    await guarded();
+    await thief.stop();
+    await until('the queue is free', async () => (await lab.topology.router.run('cat', ['/proc/net/netfilter/nfnetlink_queue'])).trim() === '');
+    expect(await reload(config(200))).toMatchObject({ started: ['office'] });
+    expect(await lab.probes.lan.connect(serviceAddress.ipv4, servicePort)).toMatchObject({ ok: true });
+  }, 30_000);
 
   it('brings a LAN inside of what is protected: that is not reached through the tunnel', async () => {
     daemon = await Daemon.start(lab, { tunnel: { protect: ['10.0.0.0/8'] } });

@@ -47,6 +47,31 @@ export function netfilterContract(backend: Backend): void {
       });
     });
 
+    // where only conditions tell gates apart, all are closed for a moment
+    if (backend !== 'condition') {
+      it.each<[Gate, 'tunnel' | 'underlay']>([['open', 'tunnel'], ['bypass', 'underlay']])('a tunnel that stays as it is notices nothing of an install: %s', async (state, went) => {
+        const strict = { ...office, wake: 'local' } as const;
+        await gate.install([strict]);
+        await gate.keepAddresses('office', { ipv4: '10.8.0.6', ipv6: 'fd00:8::6' });
+        await gate.set('office', state);
+        if (state === 'open') await lab.linkUp(office.device, office.protect);
+        await Promise.all([lab.agents.far.seen(), lab.agents.underlay.seen()]);
+        const other = tunnelOf({ name: 'lab', device: 'ovpn-lab', queue: 12, protect: ['10.98.0.0/16', 'fd00:98::/48'] });
+        const done = new AbortController();
+        const installs = (async () => {
+          for (const tunnels of [[strict, other], [strict], [{ ...strict, protect: [...strict.protect, '10.97.0.0/16'] }, other], [other, strict]]) await gate.install(tunnels, () => undefined);
+        })().finally(() => { done.abort(); });
+        let sent = 0;
+        for (; !done.signal.aborted; sent += 2) for (const to of hosts) await lab.agents.lan.send({ to });
+        await installs;
+        const arrived = await lab.arrivals(went === 'tunnel' ? 'far' : 'underlay', sent);
+        expect({ arrived: arrived.length, held: await lab.held() }).toEqual({ arrived: sent, held: 0 });
+        expect(await lab.where('lan', { to: '10.98.0.1' })).toBe('held');
+        expect(await lab.router.ip('addr show dev lo')).toContain('10.8.0.6');
+        if (state === 'open') await lab.linkDown(office.device);
+      });
+    }
+
     describe('release', () => {
       it('routes local packets again, into the tunnel, with the tunnel address', async () => {
         await gate.install([office]);

@@ -12,4 +12,14 @@ describe('the clock', () => {
     later.unsubscribe();
     expect(told).toEqual(['in 30 ms']);
   });
+
+  it('is never early, though timers are', async () => {
+    const early: number[] = [];
+    for (let time = 0; time < 40; time++) {
+      const at = systemClock.now() + 3 + Math.random();
+      await firstValueFrom(systemClock.at(at));
+      if (systemClock.now() < at) early.push(at - systemClock.now());
+    }
+    expect(early).toEqual([]);
+  });
 });
