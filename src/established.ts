@@ -2,7 +2,7 @@ import { networkInterfaces, type NetworkInterfaceInfo } from 'node:os';
 import { DaemonError, messageOf } from './core/errors.js';
 import { partsOf, wentAnotherWay, type Forget, type ProtectedPart } from './core/established.js';
 import type { Gate, GatePort, GateTunnel, LogPort } from './core/ports.js';
-import { parseNet, type Family } from './core/prefix.js';
+import { formatNet, parseNet, type Family } from './core/prefix.js';
 import { Ownership } from './gate/ownership.js';
 import type { Conntrack } from './host/conntrack.js';
 import { hasDevice } from './link/device.js';
@@ -20,13 +20,17 @@ export const ownDevices: Devices = { addresses: networkInterfaces, has: hasDevic
 
 /**
  * A gate that, as soon as it stands, makes the kernel forget the connections to what it protects that had gone another
- * way: for the tunnels that don't say `keep`. It also does so when a bypass ends. What the guard stops
- * would otherwise keep the NAT mapping of the other way for ever, and what a flowtable forwards passes no guard.
+ * way: for the tunnels that don't say `keep`. It also does so when a bypass ends, and for what a later install protects
+ * besides. What the guard stops would otherwise keep the NAT mapping of the other way for ever, and what a flowtable forwards
+ * passes no guard. What was protected before has gone no other way since.
  */
 export function withoutEstablished(gate: GatePort, conntrack: ConntrackPort, log: LogPort, devices = ownDevices): GatePort {
   let tunnels: readonly GateTunnel[] = [];
   const gates = new Map<string, Gate>();
-  const end = (names: readonly string[]): Promise<void> => endEstablished(tunnels, tunnels.flatMap(({ name, established }) => (names.includes(name) && established !== 'keep' ? [name] : [])), { conntrack, log, devices });
+  /** Prefixes that no packet got to but through a tunnel since the last install. */
+  let guarded: ReadonlySet<string> = new Set();
+  const end = (names: readonly string[], not: ReadonlySet<string>): Promise<void> => endEstablished(tunnels, tunnels.flatMap(({ name, established }) => (names.includes(name) && established !== 'keep' ? [name] : [])), not, { conntrack, log, devices });
+  const prefixesOf = (names: readonly string[]): readonly string[] => [...protectedParts(tunnels, names, devices).values()].flat().map(({ net }) => formatNet(net));
   const changed: Pick<GatePort, 'install' | 'set'> = {
     install: async (...args) => {
       await gate.install(...args);
@@ -35,13 +39,21 @@ export function withoutEstablished(gate: GatePort, conntrack: ConntrackPort, log
       const earlier = new Map(gates);
       gates.clear();
       for (const { name } of installed) gates.set(name, gateOf(name) ?? earlier.get(name) ?? 'hold');
-      await end([...gates].flatMap(([name, now]) => (now === 'bypass' ? [] : [name])));
+      const closed = [...gates].flatMap(([name, now]) => (now === 'bypass' ? [] : [name]));
+      await end(closed, guarded);
+      guarded = new Set(prefixesOf(closed));
     },
     set: async (name, now, ...more) => {
       await gate.set(name, now, ...more);
       const before = gates.get(name);
       gates.set(name, now);
-      if (before === 'bypass' && now !== 'bypass') await end([name]);
+      if (now === 'bypass') {
+        const open = new Set(prefixesOf([name]));
+        guarded = new Set([...guarded].filter((prefix) => !open.has(prefix)));
+      }
+      if (before !== 'bypass' || now === 'bypass') return;
+      await end([name], new Set());
+      guarded = new Set([...guarded, ...prefixesOf([name])]);
     },
   };
   return new Proxy(gate, {
@@ -58,10 +70,10 @@ interface Means {
   readonly devices: Devices;
 }
 
-async function endEstablished(tunnels: readonly GateTunnel[], names: readonly string[], means: Means): Promise<void> {
+async function endEstablished(tunnels: readonly GateTunnel[], names: readonly string[], not: ReadonlySet<string>, means: Means): Promise<void> {
   if (names.length === 0) return;
   const { log, devices } = means;
-  const parts = [...protectedParts(tunnels, names, devices).values()].flat();
+  const parts = [...protectedParts(tunnels, names, devices).values()].flat().filter(({ net }) => !not.has(formatNet(net)));
   const elsewhere = new Set(addressesElsewhere(tunnels, devices).map(({ address }) => address));
   for (const family of ([4, 6] as const).filter((each) => parts.some(({ net }) => net.family === each))) {
     try {

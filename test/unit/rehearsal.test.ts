@@ -2,6 +2,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
+import { timer } from 'rxjs';
 import type { ClockPort } from '../../src/core/ports.js';
 import { systemClock } from '../../src/host/clock.js';
 import { rehearse } from '../../src/rehearsal.js';
@@ -16,6 +17,13 @@ describe('the rehearsal', () => {
     } };
     await rehearse(folder, counting);
     expect(asked).toBeGreaterThan(100); // each event of the twenty wakes has its time
+    expect(await readdir(folder)).toEqual([]);
+    await rm(folder, { recursive: true });
+  });
+
+  it('ends, too, where the machine stood still meanwhile: every time-out is over before anybody answers', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'rehearsal-'));
+    await rehearse(folder, { now: systemClock.now, at: () => timer(0) });
     expect(await readdir(folder)).toEqual([]);
     await rm(folder, { recursive: true });
   });

@@ -95,6 +95,24 @@ describe('connections that are older than the gate', () => {
     expect({ arrived, left: left.includes('203.0.113.80') }).toEqual({ arrived: '198.51.100.1 > 10.99.3.1', left: false });
   });
 
+  it('are not looked for again: what went through the tunnel is not forgotten when another prefix comes', async () => {
+    const gate = gateWith();
+    await gate.install([office]);
+    expect(await through(gate)).toEqual([`10.77.1.2 > ${host4}`, `fd00:77::2 > ${host6}`]);
+    await gate.set('office', 'hold');
+    const went = await tracked();
+    expect(went).toHaveLength(2);
+    expect(await arrives('leaked', elsewhere)).toBe(`198.51.100.1 > ${elsewhere}`);
+    await gate.install([{ ...office, protect: [...office.protect, `${elsewhere}/32`] }]);
+    expect(await tracked()).toEqual(went);
+    // nor is what a bypass let go another way kept for that
+    await gate.set('office', 'bypass');
+    await lab.router.run('conntrack', ['-F']);
+    expect(await arrives('leaked', host4)).toBe(`198.51.100.1 > ${host4}`);
+    await gate.install([office], () => 'hold');
+    expect(await tracked()).toEqual([]);
+  });
+
   it('and those of a bypass, when it ends', async () => {
     const gate = gateWith();
     await gate.install([office]);
