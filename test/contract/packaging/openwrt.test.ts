@@ -30,7 +30,7 @@ describe('the init script of OpenWrt', () => {
   });
 
   it('reloads, and restarts where that fails', async () => {
-    expect((await call('reload_service', well)).said).toEqual(['program reload']);
+    expect((await call('reload_service', well)).said).toEqual(['program reload --socket /var/run/openvpn-ondemand/control.sock']);
     expect((await call('reload_service', ill)).said).toEqual(['restart']);
   });
 });
