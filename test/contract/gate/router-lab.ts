@@ -78,7 +78,7 @@ export class RouterLab {
     // neighbours are known from now on, so that no packet waits for them
     for (const to of ['198.51.100.2', '2001:db8::2', '10.77.1.2', 'fd00:77::2']) await this.agents.router.send({ to });
     for (const to of ['10.77.1.1', 'fd00:77::1']) await this.agents.lan.send({ to });
-    this.#patienceMs = Math.max(100, 10 * (await this.#slowest(5)));
+    this.#patienceMs = Math.max(100, 20 * (await this.#slowest(5)));
   }
 
   /** Of so many packets to the underlay: until it was told that one had arrived. Milliseconds. */
