@@ -110,10 +110,14 @@ export class TunnelSet {
   async #replace({ next, created, ended }: Change): Promise<Reloaded> {
     const [freed, free] = partition(created, ({ settings: { queue } }) => ended.some((tunnel) => tunnel.settings.queue === queue));
     await bindAll(free);
-    for (const tunnel of created) {
-      const before = ended.find(({ name }) => name === tunnel.name)?.tunnel.state;
-      if (before?.at === 'paused') tunnel.startPaused(before);
-    }
+    // who was paused and has other settings now is still paused
+    const keepPauses = (): void => {
+      for (const tunnel of created) {
+        const before = ended.find(({ name }) => name === tunnel.name)?.tunnel.state;
+        tunnel.startPaused(before?.at === 'paused' ? before : undefined);
+      }
+    };
+    keepPauses();
     const states = new Map(next.map(({ name, tunnel: { state } }) => [name, state]));
     try {
       await this.#protect(next, (name) => gateOf(states.get(name) ?? this.get(name).tunnel.state));
@@ -128,6 +132,7 @@ export class TunnelSet {
     const unbound = freed.filter((tunnel) => !heirs.includes(tunnel));
     const bound = await Promise.allSettled(unbound.map((tunnel) => tunnel.bind()));
     this.#lost = unbound.filter((_, index) => bound[index]?.status === 'rejected');
+    keepPauses(); // somebody may have changed that while the new trap was set
     await this.#begin(created.filter((tunnel) => !this.#lost.includes(tunnel)));
     const failed = bound.find((result) => result.status === 'rejected');
     // Somebody took the queue in the very moment: nothing gets to what is protected there; the next reload tries again.

@@ -36,7 +36,6 @@ export class RunningTunnel {
   standing: ReadonlyMap<string, readonly Prefix[]> = new Map();
   #running: Subscription | undefined;
   #gate: GatePort | undefined;
-  #pause: Pause | undefined;
   #tunnel: Tunnel;
 
   private constructor(settings: TunnelSettings, means: TunnelMeans, link: TunnelLink) {
@@ -108,16 +107,16 @@ export class RunningTunnel {
     await this.#names.ask(at === 'dialing' || at === 'up' || at === 'draining');
   }
 
-  /** From the start on it is paused, and its gate is where a pause has it; before `run`. */
-  startPaused(pause: Pause): void {
-    this.#pause = pause;
-    const state: State = { at: 'paused', since: this.#means.clock.now(), bypass: pause.bypass, ...(pause.until === undefined ? {} : { until: pause.until }) };
-    this.#tunnel = { ...this.#tunnel, state };
+  /** From the start on it is paused, and its gate is where a pause has it; undefined: it is not, after all. Before `run`. */
+  startPaused(pause: Pause | undefined): void {
+    const starting = startingTunnel(this.#means.clock.now());
+    this.#tunnel = pause === undefined ? starting : { ...starting, state: { at: 'paused', since: starting.state.since, bypass: pause.bypass, ...(pause.until === undefined ? {} : { until: pause.until }) } };
   }
 
   /** Sets the machine going; every event and what came of it goes to `sink`. Resolves when the standby is there. */
   async run(gate: GatePort, sink: (step: Step) => void): Promise<void> {
     this.#gate = gate;
+    const { state: first } = this.#tunnel;
     const steps$ = joinTunnel({ name: this.name, policy: policyOf(this.settings), queue: this.#bound, link: this.#link.port, gate, names: this.#names, clock: this.#means.clock, commands$: this.#inputs$, random: Math.random });
     this.#running = steps$.subscribe((step) => {
       this.#tunnel = step.after;
@@ -126,8 +125,8 @@ export class RunningTunnel {
       this.#findWaker(step);
     });
     // before anything that was held meanwhile is told of
-    if (this.#pause !== undefined) {
-      const { bypass, until } = this.#pause;
+    if (first.at === 'paused') {
+      const { bypass, until } = first;
       this.tell({ type: 'command', command: 'pause', bypass, ...(until === undefined ? {} : { forMs: Math.max(0, until - this.#means.clock.now()) }) });
     }
     await this.#link.port.start();
