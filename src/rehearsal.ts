@@ -45,7 +45,7 @@ async function wakeAndRest(link: AttachLink, clock: ClockPort): Promise<void> {
   const commands$ = new Subject<TunnelEvent>();
   const steps$ = new Subject<Step>();
   const queue: TunnelParts['queue'] = {
-    events$: queue$, hold: nothing, release: () => { queue$.next({ type: 'released', packets: 1 }); }, releaseLocal: done, answer: nothing, drop: nothing, carryOut: nothing, close: done,
+    events$: queue$, hold: nothing, remind: nothing, release: () => { queue$.next({ type: 'released', packets: 1 }); }, releaseLocal: done, answer: nothing, drop: nothing, carryOut: nothing, close: done,
     stats: () => ({ packets: 0, oldestMs: 0, held: 0, released: 0, dropped: 0, rejected: 0 }),
   };
   const gate: TunnelParts['gate'] = { events$: NEVER, set: done, expect: nothing, catchFirst: done, keepAddresses: done, route: done, counters: () => Promise.resolve(new Map()), install: done, routes: () => [], look: nothing, held: nothing, unlearned: () => 0, remove: () => Promise.resolve([]) };

@@ -26,8 +26,8 @@ export async function watchSurroundings(tunnels: TunnelSet, gate: Pick<GatePort,
     // This host may be in another LAN now, which is not to be reached through a tunnel.
     void tunnels.exempt();
   });
-  network.gone$.subscribe((device) => {
-    for (const tunnel of tunnels) if (tunnel.settings.device === device) tunnel.tell({ type: 'device-gone' });
+  network.devices$.subscribe(({ device, is }) => {
+    for (const tunnel of tunnels) if (tunnel.settings.device === device) tunnel.tell({ type: 'device', is });
   });
   suspend.resumed$.subscribe(() => {
     for (const tunnel of tunnels) tunnel.tell({ type: 'network', what: 'resumed' });

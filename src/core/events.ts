@@ -82,8 +82,11 @@ export type TunnelEvent =
   | GateRepaired<number>
   /** The network under the tunnel is another one, or the machine slept: what OpenVPN waits for may never come. */
   | { readonly type: 'network'; readonly what: 'changed' | 'resumed' }
-  /** Somebody has deleted the tunnel's device under a link that goes on as if nothing had happened. */
-  | { readonly type: 'device-gone' }
+  /**
+   * The tunnel's device is gone: with its link, or one that starts over, or somebody has deleted it under a link that goes on
+   * as if nothing had happened. A moment later it is told whether it is still missing, or back.
+   */
+  | { readonly type: 'device'; readonly is: 'gone' | 'missing' | 'back' }
   /** Which process sent the packet that woke. */
   | { readonly type: 'waker-found'; readonly process: string }
   /** The deadline of the state has come. */
@@ -100,6 +103,8 @@ export type Effect =
   | { readonly do: 'stop-link' }
   /** Arriving packets are held (again); a release that is under way ends. */
   | { readonly do: 'hold' }
+  /** What is held is told of once more. */
+  | { readonly do: 'remind' }
   /** Held packets go, oldest first and paced; `released` comes when none is left. */
   | { readonly do: 'release' }
   /** Locally made packets that still have the route into the living tunnel go into it; they would end with its device. */

@@ -108,6 +108,9 @@ function perform(effect: Effect, { name, queue, link, gate, names }: TunnelParts
     case 'hold':
       queue.hold();
       return undefined;
+    case 'remind':
+      queue.remind();
+      return undefined;
     case 'release':
       queue.release();
       return undefined;

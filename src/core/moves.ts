@@ -21,6 +21,10 @@ const SETTLE_MS = 100;
 /** Wakes that `why` can tell of. */
 const HISTORY = 10;
 
+const DEVICE_GONE = 'device gone';
+
+type DeviceNews = TunnelEvent & { type: 'device' };
+
 export const HOLD: readonly Effect[] = [{ do: 'hold' }, { do: 'gate', gate: 'hold' }];
 /** What is held from here on outlives the tunnel device. */
 const HOLD_ON_LIVING_LINK: readonly Effect[] = [...HOLD, { do: 'catch-first', on: true }];
@@ -122,13 +126,25 @@ export function lookingUp({ state: { at } }: Tunnel, moved: Transition, { policy
 
 /** The link starts over by itself: packets are held until it is up again. */
 export function reconnecting(tunnel: Tunnel, setback: string, context: Context): Transition {
-  return { tunnel: { ...tunnel, state: { at: 'dialing', since: context.now, failures: 0, phase: 'connecting', setback } }, effects: [...HOLD_ON_LIVING_LINK, EXPECT_OPEN] };
+  const state: Dialing = { at: 'dialing', since: context.now, failures: 0, phase: 'connecting', setback, ...(tunnel.state.at === 'up' ? { wasUp: true } : {}) };
+  return { tunnel: { ...tunnel, state }, effects: [...HOLD_ON_LIVING_LINK, EXPECT_OPEN] };
 }
 
 /** The link is made to start over. */
 export function redial(tunnel: Tunnel, reason: string, context: Context): Transition {
   const move = reconnecting(tunnel, reason, context);
   return { tunnel: move.tunnel, effects: [...move.effects, { do: 'redial' }] };
+}
+
+/** Packets are held at once. The link may be about to end, or to start over: only if it does neither it is made to. */
+export function deviceNews(tunnel: Tunnel, { is }: DeviceNews, context: Context): Transition {
+  if (is === 'back') return stay(tunnel);
+  return is === 'gone' ? reconnecting(tunnel, DEVICE_GONE, context) : redial(tunnel, DEVICE_GONE, context);
+}
+
+/** Its device went, and it has said nothing of it. */
+export function silentLink(tunnel: Tunnel, { setback }: Dialing, { is }: DeviceNews): Transition {
+  return setback === DEVICE_GONE && is !== 'gone' ? { tunnel, effects: [{ do: 'redial' }] } : stay(tunnel);
 }
 
 // ——— not up ———
@@ -195,6 +211,11 @@ export function wanted(tunnel: Tunnel, state: Draining, wake: Wake, context: Con
 
 export function stopLink(tunnel: Tunnel, state: Draining, context: Context): Transition {
   return { tunnel: { ...tunnel, state: { ...state, phase: 'stopping', since: context.now } }, effects: [{ do: 'stop-link' }] };
+}
+
+/** The link that was up has ended by itself, instead of starting over; what was held since then wants the next one. */
+export function ended(tunnel: Tunnel, context: Context): Transition {
+  return { tunnel: { ...tunnel, state: idle(context, 0) }, effects: [...HOLD, { do: 'catch-first', on: false }, { do: 'remind' }] };
 }
 
 /** The link has ended, as it should. The gate is closed again in case that closing it failed. */

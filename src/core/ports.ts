@@ -150,6 +150,8 @@ export interface QueueStats {
 export interface QueuePort {
   readonly events$: Observable<QueueEvent>;
   hold(): void;
+  /** Tells again of what is held, if anything is: to whoever has not heard of it, or could not use it then. */
+  remind(): void;
   release(): void;
   /** Resolves when what could be released was. */
   releaseLocal(): Promise<void>;

@@ -24,6 +24,8 @@ export interface Dialing {
   readonly connection?: Connection;
   /** Why the link started over last. */
   readonly setback?: string;
+  /** The link was up, and starts over: its end is not that of a dial. */
+  readonly wasUp?: true;
 }
 
 export interface Up {

@@ -91,6 +91,7 @@ function fromDialing(tunnel: Tunnel, state: Dialing, event: TunnelEvent, context
     case 'link-reconnecting':
       return phase === 'connecting' ? stay({ ...tunnel, state: { ...state, setback: event.reason } }) : move.reconnecting(tunnel, event.reason, context);
     case 'link-down':
+      if (state.wasUp && event.failure === undefined) return move.ended(tunnel, context);
       return move.fail(tunnel, failures, event.failure ?? { code: 'exit', detail: event.reason }, [], context);
     case 'effect-failed':
       return move.fail(tunnel, failures, { code: 'firewall', detail: event.detail }, [{ do: 'stop-link' }], context);
@@ -102,8 +103,8 @@ function fromDialing(tunnel: Tunnel, state: Dialing, event: TunnelEvent, context
       return asks(event, 'down') ? move.abandon(tunnel, context) : stay(tunnel);
     case 'network':
       return phase === 'connecting' ? { tunnel, effects: [{ do: 'redial' }] } : move.redial(tunnel, `network ${event.what}`, context);
-    case 'device-gone': // that of the link before, if this one is still connecting
-      return phase === 'connecting' ? stay(tunnel) : move.redial(tunnel, 'device gone', context);
+    case 'device': // that of the link before, if this one is still connecting
+      return phase === 'connecting' ? move.silentLink(tunnel, state, event) : move.deviceNews(tunnel, event, context);
     default:
       return stay(tunnel);
   }
@@ -129,8 +130,8 @@ function fromUp(tunnel: Tunnel, state: Up, event: TunnelEvent, context: Context)
       return { tunnel: { ...tunnel, state: { ...state, connection: move.connectionOf(event) } }, effects: [{ do: 'keep-addresses', addresses: event.addresses }] };
     case 'network':
       return move.redial(tunnel, `network ${event.what}`, context);
-    case 'device-gone':
-      return move.redial(tunnel, 'device gone', context);
+    case 'device':
+      return move.deviceNews(tunnel, event, context);
     default:
       return stay(tunnel);
   }
@@ -146,7 +147,7 @@ function fromDraining(tunnel: Tunnel, state: Draining, event: TunnelEvent, conte
       return move.stopLink(tunnel, state, context);
     case 'clock':
       return state.phase === 'stopping' && state.redial ? move.fail(tunnel, 0, { code: 'timeout', detail: 'the old link does not end' }, [], context) : move.stopLink(tunnel, state, context);
-    case 'device-gone': // nothing can use it any more
+    case 'device': // nothing can use it any more
     case 'link-reconnecting': // the link restarts by itself while it should end
       return state.phase === 'stopping' ? stay(tunnel) : move.stopLink(tunnel, state, context);
     case 'link-down':

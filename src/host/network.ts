@@ -22,12 +22,18 @@ export interface NetworkChange {
   affects(remotes: readonly string[]): boolean;
 }
 
+/** `gone` is told at once; a moment later, whether it is still `missing` or `back`. */
+export interface DeviceNews {
+  readonly device: string;
+  readonly is: 'gone' | 'missing' | 'back';
+}
+
 /** One change comes as many messages. */
 const SETTLE_MS = 100;
 /** Between two looks while others change their own network all the time. */
 const BUSY_MS = 1000;
-/** Between the end of a device and the look whether its link ended, too. */
-const GONE_MS = 50;
+/** Whoever ends a link, or starts it over, mostly tells of that before so much time is over. */
+const MISSING_MS = 50;
 const RESTART_MS = 1000;
 const LONGEST_RESTART_MS = 60_000;
 const LISTENING_MS = 500;
@@ -44,9 +50,9 @@ function startMonitor() {
 export class NetworkWatch {
   readonly #changes$ = new Subject<NetworkChange>();
   readonly changes$ = this.#changes$.asObservable();
-  readonly #gone$ = new Subject<string>();
-  /** Devices of our tunnels that have gone and not come back: not those of a link that ends or starts over. */
-  readonly gone$ = this.#gone$.asObservable();
+  readonly #devices$ = new Subject<DeviceNews>();
+  /** Devices of our tunnels that go. */
+  readonly devices$ = this.#devices$.asObservable();
   readonly #options: NetworkOptions;
   readonly #clock: ClockPort;
   readonly #log: LogPort;
@@ -79,7 +85,7 @@ export class NetworkWatch {
     this.#monitor?.kill('SIGTERM');
     await this.#monitor;
     this.#changes$.complete();
-    this.#gone$.complete();
+    this.#devices$.complete();
   }
 
   #listen(): void {
@@ -113,10 +119,11 @@ export class NetworkWatch {
     while (pid !== undefined && !isMember(pid) && this.#clock.now() < deadline) await this.#wait(2);
   }
 
-  /** Whoever ends a link, or starts it over, tells of that before the time is over. */
   async #tellGone(device: string): Promise<void> {
-    await this.#wait(GONE_MS);
-    if (!this.#closed && !this.#options.hasDevice(device)) this.#gone$.next(device);
+    if (this.#options.hasDevice(device)) return;
+    this.#devices$.next({ device, is: 'gone' });
+    await this.#wait(MISSING_MS);
+    if (!this.#closed) this.#devices$.next({ device, is: this.#options.hasDevice(device) ? 'back' : 'missing' });
   }
 
   /** Something that is not ours has changed. */

@@ -164,6 +164,10 @@ export class AttachLink implements LinkPort {
         break;
       case 'exiting':
         this.#exitReason = event.reason;
+        if (this.#phase !== 'connected') break;
+        // Its device is gone already; the process itself takes some time more.
+        this.#phase = 'resting';
+        this.#down(`OpenVPN ended (${event.reason})`);
         break;
       case 'log':
         this.#log.debug({ event: 'openvpn.log', tunnel }, event.line);

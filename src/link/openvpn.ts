@@ -254,6 +254,13 @@ export class OpenvpnLink implements LinkPort {
       case 'progress':
         if (this.#phase.at === 'dialing') this.#events$.next({ type: 'link-progress', step: event.step });
         break;
+      case 'exiting':
+        // Its device is gone already; the process itself takes some time more.
+        if (this.#phase.at !== 'connected') break;
+        this.#timer?.unsubscribe();
+        this.#phase = { at: 'ending', session };
+        this.#down(event.reason);
+        break;
       case 'ended':
         this.#ended(event);
         break;

@@ -12,7 +12,7 @@ import type { Credentials } from '../management/credentials.js';
 import { ManagementWatch, type WatchEvent } from './management-watch.js';
 
 /** What one OpenVPN process tells. `ended` comes last, once, and completes the stream. */
-export type SessionEvent = Exclude<WatchEvent, { type: 'exiting' }> | { readonly type: 'ended'; readonly reason: string; readonly failure: LinkFailure };
+export type SessionEvent = WatchEvent | { readonly type: 'ended'; readonly reason: string; readonly failure: LinkFailure };
 
 export interface SessionOptions {
   readonly program: string;
@@ -150,8 +150,8 @@ export class Session {
 
   #emit(event: WatchEvent): void {
     if (event.type === 'exiting') this.#reason = event.reason;
-    else this.#events$.next(event);
     if (event.type === 'failed') this.#failure ??= event.failure;
+    this.#events$.next(event);
   }
 
   #log(line: string): void {

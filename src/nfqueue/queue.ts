@@ -79,7 +79,6 @@ export class HoldQueue implements QueuePort {
     }
   }
 
-  /** Tells again of what is held, to whoever takes this queue over. */
   remind(): void {
     if (this.#held.size === 0 || !this.#first) return;
     const held = { type: 'packets-held', count: this.#held.size, first: this.#first } as const;

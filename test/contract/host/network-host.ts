@@ -13,6 +13,6 @@ watch.changes$.subscribe({
   next: (change) => { tell({ type: 'changed', servers: remotes.filter((remote) => change.affects([remote])), defaultRoute: change.affects([]) }); },
   complete: () => { tell({ type: 'complete' }); },
 });
-watch.gone$.subscribe((device) => { tell({ type: 'gone', device }); });
+watch.devices$.subscribe((news) => { tell({ type: 'device', ...news }); });
 tell({ type: 'started' });
 process.stdin.on('end', () => void watch.close()).resume();

@@ -29,6 +29,7 @@ function world(inputs: { queue$: Observable<QueueEvent>; link$: Observable<LinkE
   const queue: QueuePort = {
     events$: inputs.queue$,
     hold: () => { note('hold'); },
+    remind: () => { note('remind'); },
     release: () => { note('release'); },
     releaseLocal: () => noted('release-local'),
     answer: () => { note('answer'); },

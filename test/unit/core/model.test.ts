@@ -17,7 +17,7 @@ class World {
   tunnel: Tunnel = startingTunnel(0);
   now = 0;
   /** Packets without a verdict, by their numbers. */
-  readonly waiting = new Set<number>();
+  readonly waiting = new Map<number, 'stray' | 'waking'>();
   packets = 0;
   answered = 0;
   /** Strays that found no tunnel. */
@@ -29,6 +29,8 @@ class World {
   mode: 'hold' | 'release' | 'accept' | 'answer' = 'hold';
   gate: 'hold' | 'open' | 'reject' | 'bypass' = 'hold';
   link: 'down' | 'dialing' | 'up' | 'ending' = 'down';
+  /** It was up, was made to start over, and may have been about to end. */
+  restarting = false;
 
   get held(): number {
     return this.waiting.size;
@@ -76,9 +78,14 @@ class World {
 
   /** The link gets on: up, lost, refused. */
   linkMoves(how: 'well' | 'badly' | 'refused'): void {
+    const { restarting } = this;
+    this.restarting = false;
     if (this.link === 'dialing' && how === 'well') {
       this.link = 'up';
       this.events.push({ type: 'link-up', ...link });
+    } else if (this.link === 'dialing' && restarting && how === 'badly') {
+      this.link = 'down';
+      this.events.push({ type: 'link-down', reason: 'inactive' });
     } else if (this.link === 'dialing') {
       this.link = 'down';
       this.events.push({ type: 'link-down', reason: 'exit', failure: how === 'refused' ? { code: 'auth', detail: 'refused' } : { code: 'exit', detail: 'ended' } });
@@ -115,7 +122,7 @@ class World {
     if (this.mode === 'accept') this.released += 1;
     else if (this.mode === 'answer') this.answered += 1;
     else {
-      this.waiting.add(this.packets);
+      this.waiting.set(this.packets, strays.strays ? 'stray' : 'waking');
       this.events.push({ type: 'packets-held', count: 1, first: packet, ...strays });
     }
   }
@@ -128,6 +135,7 @@ class World {
       case 'redial':
         if (this.link === 'up') {
           this.link = 'dialing';
+          this.restarting = true;
           this.events.push({ type: 'link-reconnecting', reason: 'SIGUSR1' });
         }
         break;
@@ -138,6 +146,11 @@ class World {
       case 'hold':
         this.mode = 'hold';
         break;
+      case 'remind': {
+        const strays = [...this.waiting.values()].includes('waking') ? {} : { strays: [...this.waiting.keys()] };
+        if (this.held > 0) this.events.push({ type: 'packets-held', count: this.held, first: packet, ...strays });
+        break;
+      }
       case 'release':
         this.mode = 'release';
         break;
@@ -182,7 +195,8 @@ const steps = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom('well' as const, 'well' as const, 'badly' as const, 'refused' as const).map((how): Step => (world) => { world.linkMoves(how); }) },
   { weight: 3, arbitrary: fc.constant<Step>((world) => { world.queueMoves(); }) },
   { weight: 4, arbitrary: fc.constant<Step>((world) => { world.clock(); }) },
-  { weight: 1, arbitrary: fc.constantFrom<TunnelEvent>({ type: 'command', command: 'up' }, { type: 'command', command: 'down' }, { type: 'command', command: 'resume' }, { type: 'command', command: 'pause', bypass: false, forMs: 5000 }, { type: 'network', what: 'changed' }, { type: 'device-gone' }).map((event): Step => (world) => { world.tell(event); }) },
+  { weight: 1, arbitrary: fc.constantFrom<TunnelEvent>({ type: 'command', command: 'up' }, { type: 'command', command: 'down' }, { type: 'command', command: 'resume' }, { type: 'command', command: 'pause', bypass: false, forMs: 5000 }, { type: 'network', what: 'changed' }).map((event): Step => (world) => { world.tell(event); }) },
+  { weight: 2, arbitrary: fc.constantFrom('gone' as const, 'missing' as const, 'back' as const).map((is): Step => (world) => { world.tell({ type: 'device', is }); }) },
 );
 
 /** Lets everything come to rest: the link gets on as `how` says, time passes, and of the effects only the `failing`th fails. */
@@ -247,4 +261,32 @@ it('strays alone are dropped, however many, and bring nothing up; behind a packe
     settle(world, 'well');
     expect(world).toMatchObject({ held: 0, released: wakes ? 2 : 0, answered: 0 });
   }));
+});
+
+it.each(['gone', 'missing', 'back'] as const)('a device is %s, and then its link ends by itself: what was held in between goes into the next one', (is) => {
+  const world = new World();
+  const run = (): void => {
+    while (world.lists.length > 0 || world.events.length > 0) {
+      world.carryOut(false);
+      world.deliver();
+      world.queueMoves();
+    }
+  };
+  const comesUp = (): void => {
+    run();
+    world.linkMoves('well');
+    run();
+    expect(world).toMatchObject({ held: 0, answered: 0, gate: 'open', tunnel: { state: { at: 'up' }, dialFailures: 0 } });
+  };
+  world.packet();
+  comesUp();
+  world.tell({ type: 'device', is: 'gone' });
+  if (is !== 'gone') world.tell({ type: 'device', is });
+  run();
+  world.packet();
+  run();
+  expect(world.held).toBe(1);
+  world.linkMoves(is === 'gone' ? 'refused' : 'badly');
+  comesUp();
+  expect(world).toMatchObject({ released: 2, tunnel: { wakes: 2 } });
 });
