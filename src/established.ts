@@ -21,8 +21,8 @@ export const ownDevices: Devices = { addresses: networkInterfaces, has: hasDevic
 /**
  * A gate that, as soon as it stands, makes the kernel forget the connections to what it protects that had gone another
  * way: for the tunnels that don't say `keep`. It also does so when a bypass ends, and for what a later install protects
- * besides. What the guard stops would otherwise keep the NAT mapping of the other way for ever, and what a flowtable forwards
- * passes no guard. What was protected before has gone no other way since.
+ * besides, and where packets may have gone in clear until a repair. What the guard stops would otherwise keep the NAT mapping
+ * of the other way for ever, and what a flowtable forwards passes no guard. What was protected before has gone no other way since.
  */
 export function withoutEstablished(gate: GatePort, conntrack: ConntrackPort, log: LogPort, devices = ownDevices): GatePort {
   let tunnels: readonly GateTunnel[] = [];
@@ -41,7 +41,9 @@ export function withoutEstablished(gate: GatePort, conntrack: ConntrackPort, log
       for (const { name } of installed) gates.set(name, gateOf(name) ?? earlier.get(name) ?? 'hold');
       const closed = [...gates].flatMap(([name, now]) => (now === 'bypass' ? [] : [name]));
       await end(closed, guarded);
-      guarded = new Set(prefixesOf(closed));
+      // Of a tunnel that keeps them, some may still go another way.
+      const keeping = new Set(installed.filter(({ established }) => established === 'keep').map(({ name }) => name));
+      guarded = new Set(prefixesOf(closed.filter((name) => !keeping.has(name))));
     },
     set: async (name, now, ...more) => {
       await gate.set(name, now, ...more);
@@ -56,6 +58,9 @@ export function withoutEstablished(gate: GatePort, conntrack: ConntrackPort, log
       guarded = new Set([...guarded, ...prefixesOf([name])]);
     },
   };
+  gate.events$.subscribe((event) => {
+    if (event.type === 'gate-repaired') void end([...event.escaped].flatMap(([name, packets]) => (packets > 0 && gates.get(name) !== 'bypass' ? [name] : [])), new Set());
+  });
   return new Proxy(gate, {
     get: (target, key): unknown => {
       const own: unknown = Reflect.get(key in changed ? changed : target, key);

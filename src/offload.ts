@@ -88,6 +88,12 @@ class Ending {
     this.#means = means;
     const changed: Pick<GatePort, 'install' | 'set' | 'counters'> = { install: (...args) => this.#install(...args), set: (...args) => this.#set(...args), counters: () => this.#counters() };
     this.port = overriding(gate, changed);
+    // Somebody's new rules may have put flows into a flowtable while ours were away.
+    gate.events$.subscribe(({ type }) => { if (type === 'gate-repaired') void this.#end(this.#guarded()); });
+  }
+
+  #guarded(): readonly string[] {
+    return [...this.#gates].flatMap(([name, gate]) => (gate === 'bypass' ? [] : [name]));
   }
 
   async #install(...args: Parameters<GatePort['install']>): Promise<void> {
@@ -100,7 +106,7 @@ class Ending {
     const earlier = new Map(this.#gates);
     this.#gates.clear();
     for (const { name } of tunnels) this.#gates.set(name, gateOf(name) ?? earlier.get(name) ?? 'hold');
-    await this.#end(tunnels.map(({ name }) => name).filter((name) => this.#gates.get(name) !== 'bypass'));
+    await this.#end(this.#guarded());
   }
 
   async #set(...args: Parameters<GatePort['set']>): Promise<void> {

@@ -55,20 +55,24 @@ export class TunnelSet {
     await Promise.all([...this].map((tunnel) => tunnel.findNames()));
   }
 
-  /** Sets the trap. The gate of a tunnel that runs already is left where its state wants it. */
+  /** Sets the trap, every gate where its tunnel's state wants it. */
   install(): Promise<void> {
-    return this.#protect([...this, ...this.#lost], (name) => (this.has(name) ? gateOf(this.get(name).tunnel.state) : 'hold'));
+    return this.#protect([...this], (name) => gateOf(this.get(name).tunnel.state));
   }
 
-  /** Names stand for something else: every gate stays where it is. */
+  /** Something else is protected, or exempt: every gate stays where it is. */
   #protectAnew(): Promise<void> {
     return this.#inTurn(async () => {
-      if (!this.#ended) await this.#protect([...this, ...this.#lost], () => undefined);
+      if (!this.#ended) await this.#protectAsBefore();
     });
   }
 
+  #protectAsBefore(): Promise<void> {
+    return this.#protect([...this, ...this.#lost], () => undefined);
+  }
+
   async #protect(tunnels: readonly RunningTunnel[], gateOf: (tunnel: string) => Gate | undefined): Promise<void> {
-    const found = tunnels.map((tunnel) => ({ tunnel, named: tunnel.named }));
+    const found = tunnels.map((tunnel) => ({ tunnel, named: tunnel.toProtect }));
     const { tunnels: all, clashes } = withNamed(found.map(({ tunnel, named }) => ({ tunnel: tunnel.forGate, named: [...new Set([...named.values()].flat())] })));
     for (const { prefix, tunnel, owner } of clashes) this.#means.log.warn({ event: 'names.clash', tunnel, prefix, owner }, `${prefix}, which a name in \`protect\` of ${tunnel} stands for, is protected by tunnel ${owner} already`);
     await this.#gate.install(all, gateOf);
@@ -101,15 +105,18 @@ export class TunnelSet {
       const present = this.#tunnels.get(each.name);
       const tunnel = present && (await present.is(each)) ? present : await RunningTunnel.create(each, this.#means);
       next.push(tunnel);
-      if (tunnel !== present) created.push(tunnel);
+      if (tunnel === present) continue;
+      created.push(tunnel);
+      if (present) tunnel.succeed(present);
     }
-    await Promise.all(next.map((tunnel) => tunnel.findNames()));
     return { next, created, ended: [...this].filter((tunnel) => !next.includes(tunnel)) };
   }
 
   async #replace({ next, created, ended }: Change): Promise<Reloaded> {
     const [freed, free] = partition(created, ({ settings: { queue } }) => ended.some((tunnel) => tunnel.settings.queue === queue));
     await bindAll(free);
+    // Only now: what is found then comes into the gate.
+    await Promise.all(next.map((tunnel) => tunnel.findNames()));
     // who was paused and has other settings now is still paused
     const keepPauses = (): void => {
       for (const tunnel of created) {
@@ -118,21 +125,24 @@ export class TunnelSet {
       }
     };
     keepPauses();
-    const states = new Map(next.map(({ name, tunnel: { state } }) => [name, state]));
+    const started = new Map(created.map(({ name, tunnel: { state } }) => [name, gateOf(state)]));
     try {
-      await this.#protect(next, (name) => gateOf(states.get(name) ?? this.get(name).tunnel.state));
+      // The gates of those that go on are theirs: they may change meanwhile.
+      await this.#protect(next, (name) => started.get(name));
     } catch (error) {
       await Promise.all(free.map((tunnel) => tunnel.unbind()));
       // What the attempt may have changed is put back; should that fail, too, the gate goes on trying and says so.
-      await this.install().catch(() => undefined);
+      await this.#protectAsBefore().catch(() => undefined);
       throw error;
     }
-    const heirs = await Promise.all(ended.map((tunnel) => this.#end(tunnel, freed.find((next) => next.inherits(tunnel)))));
+    const heirOf = (tunnel: RunningTunnel): RunningTunnel | undefined => freed.find((next) => next.inherits(tunnel));
+    for (const tunnel of ended) tunnel.halt(heirOf(tunnel) ? 'hold' : 'answer');
+    keepPauses(); // somebody may have changed that while the new trap was set
+    const heirs = await Promise.all(ended.map((tunnel) => this.#end(tunnel, created.find(({ name }) => name === tunnel.name), heirOf(tunnel))));
     this.#replaced$.next();
     const unbound = freed.filter((tunnel) => !heirs.includes(tunnel));
     const bound = await Promise.allSettled(unbound.map((tunnel) => tunnel.bind()));
     this.#lost = unbound.filter((_, index) => bound[index]?.status === 'rejected');
-    keepPauses(); // somebody may have changed that while the new trap was set
     await this.#begin(created.filter((tunnel) => !this.#lost.includes(tunnel)));
     const failed = bound.find((result) => result.status === 'rejected');
     // Somebody took the queue in the very moment: nothing gets to what is protected there; the next reload tries again.
@@ -144,10 +154,15 @@ export class TunnelSet {
     return { started: names(created), ended: names(ended), unchanged: names(next.filter((tunnel) => !created.includes(tunnel))) };
   }
 
-  /** What a tunnel holds is answered, or goes to its heir and outlives the tunnel's device. Resolves with the heir. */
-  async #end(tunnel: RunningTunnel, heir: RunningTunnel | undefined): Promise<RunningTunnel | undefined> {
-    if (heir) await this.#gate.catchFirst(tunnel.name, true).catch(() => undefined); // a gate that fails is repaired, and told
-    await tunnel.end(heir ? 'hold' : 'answer');
+  /**
+   * What a tunnel holds is answered, or goes to its heir and outlives the tunnel's device; what comes is for the one of the
+   * same name, if there is one. Resolves with the heir.
+   */
+  async #end(tunnel: RunningTunnel, successor: RunningTunnel | undefined, heir: RunningTunnel | undefined): Promise<RunningTunnel | undefined> {
+    // It may have opened its gate since the new trap was set. A gate that fails is repaired, and told.
+    if (successor) await this.#gate.set(tunnel.name, gateOf(successor.tunnel.state)).catch(() => undefined);
+    if (heir) await this.#gate.catchFirst(tunnel.name, true).catch(() => undefined);
+    await tunnel.end();
     if (heir) heir.inherit(tunnel);
     else await tunnel.unbind();
     this.#tunnels.delete(tunnel.name);
@@ -157,19 +172,18 @@ export class TunnelSet {
 
   async #begin(created: readonly RunningTunnel[]): Promise<void> {
     for (const tunnel of created) {
-      this.#tunnels.set(tunnel.name, tunnel);
-      // Its predecessor of the same name may have changed these after the new trap was set.
-      await this.#gate.set(tunnel.name, gateOf(tunnel.tunnel.state)).catch(() => undefined); // a gate that fails is repaired, and told
+      // Its predecessor of the same name may have changed these after the new trap was set. A gate that fails is repaired, and told.
+      await this.#gate.set(tunnel.name, gateOf(tunnel.tunnel.state)).catch(() => undefined);
       await this.#gate.catchFirst(tunnel.name, false).catch(() => undefined);
     }
+    // Who can be told something listens.
+    for (const tunnel of created) this.#tunnels.set(tunnel.name, tunnel);
     await Promise.all(created.map((tunnel) => tunnel.run(this.#gate, this.#sink)));
   }
 
   /** The gate lets this host reach the servers and the LANs where they are now. What fails is told, and tried again by the gate. */
   exempt(): Promise<void> {
-    return this.#inTurn(async () => {
-      if (!this.#ended) await this.install();
-    }).catch((error: unknown) => {
+    return this.#protectAnew().catch((error: unknown) => {
       this.#means.log.error({ event: 'effect.failed', effect: 'install' }, `the new addresses of servers and LANs are not exempt yet: ${messageOf(error)}`);
     });
   }
@@ -178,7 +192,10 @@ export class TunnelSet {
   end(): Promise<void> {
     return this.#inTurn(async () => {
       this.#ended = true;
-      await Promise.all([...this].map((tunnel) => tunnel.end()));
+      await Promise.all([...this].map((tunnel) => {
+        tunnel.halt('answer');
+        return tunnel.end();
+      }));
       this.steps$.complete();
       this.#replaced$.complete();
       this.gone$.complete();

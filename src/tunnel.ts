@@ -5,7 +5,7 @@ import type { CommandEvent, TunnelEvent } from './core/events.js';
 import { joinTunnel, type Step } from './core/join.js';
 import type { Policy } from './core/policy.js';
 import type { GatePort, GateTunnel, Prefix, QueueStats } from './core/ports.js';
-import { startingTunnel, type Paused, type State, type Tunnel } from './core/state.js';
+import { isActive, startingTunnel, type Paused, type State, type Tunnel } from './core/state.js';
 import type { AskName } from './host/name-lookup.js';
 import { Names } from './host/names.js';
 import { processOf } from './host/process-of.js';
@@ -34,6 +34,7 @@ export class RunningTunnel {
   #queue: HoldQueue | undefined;
   /** What the names of `protect` stand for in the gate. */
   standing: ReadonlyMap<string, readonly Prefix[]> = new Map();
+  #predecessor: RunningTunnel | undefined;
   #running: Subscription | undefined;
   #gate: GatePort | undefined;
   #tunnel: Tunnel;
@@ -42,7 +43,7 @@ export class RunningTunnel {
     this.settings = settings;
     this.#means = means;
     this.#link = link;
-    this.#names = new Names({ tunnel: settings.name, names: settings.names, ask: means.askName, changed: means.protectAnew }, means.clock, means.log);
+    this.#names = new Names({ tunnel: settings.name, names: settings.names, ask: means.askName, isProtected: () => this.#standsProtected, protect: means.protectAnew }, means.clock, means.log);
     this.#tunnel = startingTunnel(means.clock.now());
   }
 
@@ -59,6 +60,11 @@ export class RunningTunnel {
   /** Whether the queue of that tunnel, with what it holds, can be this one's. */
   inherits(from: RunningTunnel): boolean {
     return JSON.stringify(this.#queueOptions) === JSON.stringify(from.#queueOptions);
+  }
+
+  /** Comes after that tunnel of the same name, and may have to release what it holds. */
+  succeed(predecessor: RunningTunnel): void {
+    this.#predecessor = predecessor;
   }
 
   /** Takes the queue of a tunnel that has ended. */
@@ -91,9 +97,17 @@ export class RunningTunnel {
     return { ...this.settings, remotes: this.#link.remotes(), ...(routes === undefined ? {} : { linkRoutes: routes }) };
   }
 
-  /** What they were found to stand for, perhaps since. */
-  get named(): ReadonlyMap<string, readonly Prefix[]> {
-    return this.#names.byName;
+  /** What they were found to stand for, perhaps since. Of a tunnel that is wanted nothing is taken away: a packet to it may be held. */
+  get toProtect(): ReadonlyMap<string, readonly Prefix[]> {
+    const { byName } = this.#names;
+    const before = isActive(this.#tunnel.state) ? this.standing : this.#predecessor?.toProtect;
+    if (before === undefined) return byName;
+    return new Map([...byName].map(([name, found]) => [name, [...new Set([...(before.get(name) ?? []), ...found])]]));
+  }
+
+  get #standsProtected(): boolean {
+    const text = (all: ReadonlyMap<string, readonly Prefix[]>): string => [...all.values()].flat().sort().join();
+    return text(this.toProtect) === text(this.standing);
   }
 
   /** Names that nobody could tell of are asked for some more times. */
@@ -131,6 +145,7 @@ export class RunningTunnel {
     }
     await this.#link.port.start();
     this.#bound.remind();
+    this.#predecessor = undefined; // if it is wanted, it is dialing now
     this.findMissing();
   }
 
@@ -169,12 +184,16 @@ export class RunningTunnel {
     return result;
   }
 
-  /** The machine stops, and the link ends: what is held, and what still arrives, is answered with an error, or held for an heir. */
-  async end(packets: 'answer' | 'hold' = 'answer'): Promise<void> {
+  /** The machine stops: what is held, and what still arrives, is answered with an error, or held for an heir. */
+  halt(packets: 'answer' | 'hold'): void {
     this.#running?.unsubscribe();
     this.#steps$.complete();
     this.#names.close();
     this.#queue?.[packets]();
+  }
+
+  /** The link ends. After `halt`. */
+  async end(): Promise<void> {
     await this.#link.port.close();
   }
 

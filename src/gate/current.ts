@@ -17,6 +17,8 @@ export interface Current {
   readonly makesRoutes: boolean;
   /** They have been made. */
   routed: boolean;
+  /** There are no catch routes, as `bypass` has it. */
+  uncaught: boolean;
   addresses: Addresses;
 }
 

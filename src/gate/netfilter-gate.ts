@@ -80,6 +80,8 @@ export class NetfilterGate implements GatePort {
       // the turn: a gate that is to be closed next must not be closed before.
       if (gate === 'open') await this.#parts.othersFirst();
       if (this.#unclear) await this.#repair.check();
+      // What is to be closed is not opened again by a repair, even if closing it fails.
+      if (gate === 'hold' || gate === 'reject') this.#installed.of(tunnel).wanted = gate;
       try {
         await this.#set(this.#installed.of(tunnel), gate, carryOut);
       } catch (error) {
@@ -182,7 +184,9 @@ export class NetfilterGate implements GatePort {
 
   async #install(tunnels: readonly GateTunnel[], gateOf: (tunnel: string) => Gate | undefined): Promise<void> {
     const { routing, marks, closingTable, guardForward } = this.#parts;
-    const [lans, found] = await Promise.all([routing.lans(new Set(tunnels.map(({ device }) => device))), routing.found()]);
+    // The device of a tunnel that is about to end is still there, and its network is nobody's LAN.
+    const devices = new Set([...tunnels, ...this.#installed.all().map(({ planned }) => planned.tunnel)].map(({ device }) => device));
+    const [lans, found] = await Promise.all([routing.lans(devices), routing.found()]);
     const plan = planOf(tunnels, { marks, lans, closingTable, guardForward });
     await this.#learners.open(plan);
     try {
@@ -207,8 +211,14 @@ export class NetfilterGate implements GatePort {
     const { tookOver, gates } = await firewall.install(plan, (id) => staying.get(id));
     try {
       const from = gates === 'kept' ? staying : new Map<string, Gate>();
-      const bypassed = plan.tunnels.filter(({ id }) => from.get(id) === 'bypass').map(({ tunnel: { name } }) => [name, this.#installed.of(name).addresses] as const);
-      const kept = await routing.install(plan, found, new Map(bypassed));
+      const kept = await routing.install(plan, found, {
+        addresses: again ? new Map(this.#installed.all().map(({ planned, addresses }) => [planned.tunnel.name, addresses])) : undefined,
+        bypassed: new Set(plan.tunnels.filter(({ id }) => from.get(id) === 'bypass').map(({ tunnel: { name } }) => name)),
+        catchFirst: new Set(plan.tunnels.flatMap(({ tunnel: { name }, closingTable }) => {
+          const before = this.#installed.get(name);
+          return before?.catchFirst === true && before.planned.closingTable === closingTable ? [name] : [];
+        })),
+      });
       for (const other of await this.#parts.otherFirewalls()) await other.remove(() => Promise.resolve([]), false);
       await this.#take(plan, kept, from, gateOf);
     } catch (error) {
@@ -224,11 +234,9 @@ export class NetfilterGate implements GatePort {
   /** The gates of a plan that was just installed: from where they are, or `hold`, to where they shall be. */
   async #take(plan: Plan, kept: ReadonlyMap<string, Addresses>, from: ReadonlyMap<string, Gate>, gateOf: (tunnel: string) => Gate | undefined): Promise<void> {
     const firewall = await this.#firewall();
-    const next = new Map(plan.tunnels.map((planned): [string, Current] => [planned.tunnel.name, { planned, gate: 'hold', wanted: 'hold', catchFirst: false, routed: false, addresses: kept.get(planned.tunnel.name) ?? {}, makesRoutes: hasDomains(planned) || routesIntoDevice(planned).byGate.length > 0 }]));
+    const next = new Map(plan.tunnels.map((planned): [string, Current] => [planned.tunnel.name, { planned, gate: 'hold', wanted: 'hold', catchFirst: false, routed: false, uncaught: from.get(planned.id) === 'bypass', addresses: kept.get(planned.tunnel.name) ?? {}, makesRoutes: hasDomains(planned) || routesIntoDevice(planned).byGate.length > 0 }]));
     for (const [name, current] of next) {
       const before = this.#installed.get(name);
-      // what it has learned is not in the routes any more that tell of them, and will be again
-      if (hasDomains(current.planned)) current.addresses = { ...before?.addresses, ...current.addresses };
       current.routed = before?.routed === true;
       if (keptOf(current.addresses).length > 0) await firewall.keepAddresses(current.planned, keptOf(current.addresses));
       if (current.routed) await this.#parts.routing.intoDevice(current.planned);
@@ -242,7 +250,9 @@ export class NetfilterGate implements GatePort {
       await this.#parts.routing.intoDevice(late.planned);
       late.routed = true;
     }
+    const closed = [...next].flatMap(([name, current]) => (this.#installed.get(name)?.wanted === 'open' && current.wanted !== 'open' ? [current] : []));
     this.#installed.replace(next);
+    for (const current of closed) await this.#leaveDevice(current);
   }
 
   async #intact(): Promise<boolean> {
@@ -269,6 +279,7 @@ export class NetfilterGate implements GatePort {
       if (gate !== undefined) continue; // an attempt before this one has brought it back
       if (keptOf(addresses).length > 0) await firewall.keepAddresses(planned, keptOf(addresses));
       if (wanted !== 'hold') await firewall.switchGate(planned, 'hold', wanted);
+      if (current.uncaught && wanted !== 'bypass') await this.#closeRoutes(current);
       current.gate = wanted;
     }
     this.#closedByMend = false;
@@ -317,24 +328,18 @@ export class NetfilterGate implements GatePort {
   }
 
   async #switch(firewall: Firewall, current: Current, from: Gate, gate: Gate, carryOut?: CarryOut): Promise<void> {
-    const { planned, addresses } = current;
-    const { routing } = this.#parts;
     current.gate = undefined;
     if (from !== gate) {
       if (gate === 'bypass') await this.#openRoutes(current);
       try {
         await this.#change(firewall, current, from, gate, carryOut);
       } catch (error) {
-        if (gate === 'bypass') await routing.catching(planned, addresses, true).catch(() => undefined);
+        if (gate === 'bypass') await this.#closeRoutes(current).catch(() => undefined);
         throw error;
       }
-      if (from === 'bypass') {
-        await routing.catching(planned, addresses, true).catch(async (error: unknown) => {
-          await firewall.switchGate(planned, gate, from);
-          throw error;
-        });
-      }
     }
+    // Should that fail, the gate is closed all the same.
+    if (current.uncaught && gate !== 'bypass') await this.#closeRoutes(current);
     current.gate = current.wanted = gate;
     if (from !== gate && (gate === 'hold' || gate === 'reject')) await this.#leaveDevice(current);
   }
@@ -380,7 +385,13 @@ export class NetfilterGate implements GatePort {
     const { routing } = this.#parts;
     await this.#catchFirst(current, false);
     current.routed = false;
+    current.uncaught = true;
     await routing.catching(current.planned, current.addresses, false);
+  }
+
+  async #closeRoutes(current: Current): Promise<void> {
+    await this.#parts.routing.catching(current.planned, current.addresses, true);
+    current.uncaught = false;
   }
 
   #firewall(): Promise<Firewall> {

@@ -15,6 +15,16 @@ export interface RoutingOptions {
   readonly warn: (event: string, message: string) => void;
 }
 
+/** What an install finds of the one before it, by names of tunnels. */
+export interface StandingRouting {
+  /** What is kept for each; undefined: there was none before it. */
+  readonly addresses: ReadonlyMap<string, Addresses> | undefined;
+  /** They have no catch routes. */
+  readonly bypassed: ReadonlySet<string>;
+  /** Their `catchFirst` is on, with the closing table of the plan, and stays. */
+  readonly catchFirst: ReadonlySet<string>;
+}
+
 const families: readonly Family[] = [4, 6];
 
 /** With more prefixes than this a tunnel's closing table is filled when it is first used, not before the start. */
@@ -57,18 +67,22 @@ export class Routing {
   }
 
   /**
-   * Brings routes and addresses to the plan, with `catchFirst` off everywhere. The addresses that an earlier run kept
-   * are kept for the tunnels whose routes name them; resolves with those. `bypassed` tunnels, with the addresses that they
-   * keep, have no catch routes.
+   * Brings routes and addresses to the plan, with `catchFirst` off but for the tunnels where it stays. Resolves with the
+   * addresses that are kept for each: at first those that an earlier run kept for the tunnel whose routes name them.
    */
-  async install(plan: Plan, found: FoundRouting, bypassed: ReadonlyMap<string, Addresses>): Promise<ReadonlyMap<string, Addresses>> {
+  async install(plan: Plan, found: FoundRouting, { addresses, bypassed, catchFirst }: StandingRouting): Promise<ReadonlyMap<string, Addresses>> {
     this.#target6 = plan.families.includes(6) ? await this.#nexthop() : 'dev lo';
-    const kept = new Map(plan.tunnels.map((tunnel) => [tunnel.tunnel.name, bypassed.get(tunnel.tunnel.name) ?? earlierAddresses(tunnel, found)]));
+    const kept = new Map(plan.tunnels.map((tunnel) => [tunnel.tunnel.name, addresses === undefined ? earlierAddresses(tunnel, found) : (addresses.get(tunnel.tunnel.name) ?? {})]));
     this.#closing = new Set(plan.tunnels.filter(({ entries }) => entries.length <= manyEntries).map(({ closingTable }) => closingTable));
     const wanted = plan.tunnels.flatMap((tunnel) => this.#routes(tunnel, kept.get(tunnel.tunnel.name) ?? {}, !bypassed.has(tunnel.tunnel.name)));
     const stale = this.#stale(plan, wanted, found);
     const inUse = new Set([...kept.values()].flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6]));
-    await this.#apply((family) => found.rules.filter((rule) => rule.family === family).map(({ spec }) => `rule del ${spec}`));
+    const staying = plan.tunnels.filter(({ tunnel: { name } }) => catchFirst.has(name)).map(({ closingTable }) => ` lookup ${closingTable} `);
+    await this.#apply((family) => [
+      ...inFamily(found.rules, family).filter(({ spec }) => !staying.some((lookup) => spec.includes(lookup))).map(({ spec }) => `rule del ${spec}`),
+      // Somebody may have taken one away, and with it what says so.
+      ...inFamily(plan.tunnels.flatMap((tunnel) => this.#kept(tunnel, kept.get(tunnel.tunnel.name) ?? {})), family).map((address) => `addr replace ${renderKept(address)}`),
+    ]);
     await this.#replace(wanted);
     await this.#apply((family) => [
       ...inFamily(stale, family).map((route) => `route del ${nameRoute(route)}`),

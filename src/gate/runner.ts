@@ -51,19 +51,21 @@ export function createReadyRunner({ prefix = [], env = {} }: ExecOptions = {}): 
     // Bare: what execa does around a process takes a millisecond, just when packets wait for their verdicts.
     const child = spawn(file, rest, { stdio: ['pipe', 'ignore', 'pipe'], env: { ...process.env, ...env, LC_ALL: 'C' } });
     let stderr = '';
-    child.stdin.on('error', () => undefined); // it ended before: the exit status tells why
-    child.stderr.on('data', (data: Buffer) => { stderr += data.toString(); });
     const failed = new Promise<Failed | undefined>((resolve) => {
       child.once('error', (cause: NodeJS.ErrnoException) => { resolve({ code: cause.code, stderr, shortMessage: cause.message }); });
       child.once('close', (status, signal) => { resolve(status === 0 ? undefined : { code: undefined, stderr, shortMessage: `${program} ended with ${signal ?? `status ${status ?? 'unknown'}`}` }); });
     });
+    // Without descriptors for its pipes there is no program, and no pipe.
+    const { stdin, stderr: complaints } = child as Partial<typeof child>;
+    stdin?.on('error', () => undefined); // it ended before: the exit status tells why
+    complaints?.on('data', (data: Buffer) => { stderr += data.toString(); });
     return {
       finish: async (input) => {
-        child.stdin.end(input);
+        stdin?.end(input);
         const problem = await failed;
         if (problem) throw failure(program, args, input, problem);
       },
-      cancel: () => { child.stdin.end(); },
+      cancel: () => { stdin?.end(); },
     };
   };
 }

@@ -10,8 +10,10 @@ export interface NamesOptions {
   readonly tunnel: string;
   readonly names: readonly string[];
   readonly ask: AskName;
-  /** Something else is protected from now on: resolves when the gate has it. */
-  readonly changed: () => Promise<void>;
+  /** Whether the gate has what they stand for. */
+  readonly isProtected: () => boolean;
+  /** It is to have it: resolves when it has. */
+  readonly protect: () => Promise<void>;
 }
 
 /** A record that lives shorter is asked for again after this; one that nobody could tell of, after the other. */
@@ -31,8 +33,6 @@ export class Names implements NamesPort {
   readonly #unresolved = new Set<string>();
   readonly #disturbed$ = new Subject<void>();
   #asking = false;
-  /** The gate does not have all of it. */
-  #owes = false;
   /** Asked for meanwhile. */
   #next: { readonly keep: boolean } | undefined;
   #closed = false;
@@ -102,14 +102,11 @@ export class Names implements NamesPort {
   }
 
   async #askAndProtect(keep: boolean): Promise<void> {
-    const { tunnel, changed } = this.#options;
-    const before = this.prefixes.join();
+    const { tunnel, isProtected, protect } = this.#options;
     const againAfterMs = await this.ask(keep);
-    this.#owes ||= this.prefixes.join() !== before;
-    if (this.#owes && !this.#closed) {
-      this.#owes = await changed().then(() => false, (error: unknown) => {
+    if (!isProtected() && !this.#closed) {
+      await protect().catch((error: unknown) => {
         this.#log.error({ event: 'names.not_protected', tunnel }, `what the names in \`protect\` stand for now is not protected: ${messageOf(error)}`);
-        return true;
       });
     }
     this.#events$.next({ type: 'names-found', ...(againAfterMs === undefined ? {} : { againAfterMs }) });

@@ -4,7 +4,7 @@ import { firstValueFrom, Subject, type Subscription } from 'rxjs';
 import split2 from 'split2';
 import { messageOf } from '../core/errors.js';
 import type { ClockPort, LogPort } from '../core/ports.js';
-import { changedWays, DEFAULT_ROUTES, goneDevice, isForeign, questions, readWays, type Ways } from './ways.js';
+import { changedWays, DEFAULT_ROUTES, goneDevice, isForeign, LANS, questions, readWays, type Ways } from './ways.js';
 
 export interface NetworkOptions {
   /** The addresses of the VPN servers, asked for anew at each look. */
@@ -16,7 +16,7 @@ export interface NetworkOptions {
   readonly ownProtocol: number;
 }
 
-/** The way to some VPN servers is another one: another device or gateway, another source address, gone or there again. */
+/** The way to some VPN servers is another one (another device or gateway, another source address, gone or there again), or what is on link. */
 export interface NetworkChange {
   /** Whether one of these servers is concerned; without any: whether the default route is. */
   affects(remotes: readonly string[]): boolean;
@@ -44,8 +44,8 @@ function startMonitor() {
 
 /**
  * Tells when the network under the tunnels changes. `ip monitor` sleeps until the kernel has news (rtnetlink(7)); only
- * news about what is not ours makes us look how the servers are reached now, and only another answer is a change. So
- * containers that come and go, or a second default route that nobody uses, are none.
+ * news about what is not ours makes us look how the servers are reached now, and what is on link, and only another answer is
+ * a change. So containers that come and go, or a second default route that nobody uses, are none.
  */
 export class NetworkWatch {
   readonly #changes$ = new Subject<NetworkChange>();
@@ -168,7 +168,8 @@ export class NetworkWatch {
     const six = remotes.filter((address) => address.includes(':'));
     const four = remotes.filter((address) => !address.includes(':'));
     const [ways4, ways6] = await Promise.all([ask(4, four, own), ask(6, six, own)]);
-    return new Map([...ways4, ...ways6, [DEFAULT_ROUTES, `${ways4.get(DEFAULT_ROUTES) ?? ''}\n${ways6.get(DEFAULT_ROUTES) ?? ''}`]]);
+    const both = [DEFAULT_ROUTES, LANS].map((key) => [key, `${ways4.get(key) ?? ''}\n${ways6.get(key) ?? ''}`] as const);
+    return new Map([...ways4, ...ways6, ...both]);
   }
 
   #wait(ms: number): Promise<unknown> {

@@ -48,12 +48,12 @@ export class StateFile {
     await this.#write({ paused: Object.fromEntries(Object.entries(this.#content.paused).filter(([name]) => name !== tunnel)) });
   }
 
-  /** Whole or not at all: written beside, then renamed. */
+  /** Whole or not at all, also when the power fails: written beside, on to the disk, then renamed. */
   async #write(content: Content): Promise<void> {
     this.#content = content;
     const write = async (): Promise<void> => {
       await mkdir(dirname(this.#path), { recursive: true });
-      await writeFile(`${this.#path}.new`, `${JSON.stringify(content)}\n`, { mode: 0o600 });
+      await writeFile(`${this.#path}.new`, `${JSON.stringify(content)}\n`, { mode: 0o600, flush: true });
       await rename(`${this.#path}.new`, this.#path);
     };
     const written = this.#writing.then(write, write);
@@ -66,8 +66,8 @@ export class StateFile {
 
 function parse(text: string, path: string): Content {
   try {
-    const value = JSON.parse(text) as Partial<Content> | null;
-    if (typeof value?.paused === 'object') return { paused: value.paused };
+    const value = JSON.parse(text) as { readonly paused?: Content['paused'] | null } | null;
+    if (typeof value?.paused === 'object' && value.paused !== null) return { paused: value.paused };
   } catch (cause) {
     throw unreadable(path, cause);
   }

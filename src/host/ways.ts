@@ -1,15 +1,19 @@
 /** How packets leave this host for an address; `none` if they don't. Equal texts: the same way. */
 export type Way = string;
 
-/** Ways by address, and by `default` the default routes. */
+/** Ways by address, by `default` the default routes, and by `lans` what is on link. */
 export type Ways = ReadonlyMap<string, Way>;
 
 export const DEFAULT_ROUTES = 'default';
+export const LANS = 'lans';
 
 interface IpLine {
   readonly ifname?: string;
   readonly flags?: readonly string[];
   readonly dst?: string;
+  /** One of these has the answer to `route get`. */
+  readonly cache?: unknown;
+  readonly from?: string;
   readonly gateway?: string;
   readonly via?: { readonly host?: string };
   readonly dev?: string;
@@ -18,9 +22,9 @@ interface IpLine {
   readonly nexthops?: readonly { readonly gateway?: string; readonly dev?: string }[];
 }
 
-/** What `ip -json -force -batch -` is asked for: the devices, the default routes, and how each address is reached. */
+/** What `ip -json -force -batch -` is asked for: the devices, the routes, and how each address is reached. */
 export function questions(addresses: readonly string[]): string {
-  return ['link show', 'route show default', ...addresses.map((address) => `route get ${address}`)].map((line) => `${line}\n`).join('');
+  return ['link show', 'route show default', 'route show proto kernel', 'route show proto ra', ...addresses.map((address) => `route get ${address}`)].map((line) => `${line}\n`).join('');
 }
 
 /** From its answers: one JSON array for each question that had an answer. Default routes through `own` devices don't count. */
@@ -33,9 +37,16 @@ export function readWays(output: string, addresses: readonly string[], own: Read
     const { dev = '', prefsrc = '', metric = 0, nexthops } = line;
     return [gatewayOf(line), dev, prefsrc, metric, carrier.get(dev) === false ? 'down' : 'up', nexthops === undefined ? '' : JSON.stringify(nexthops)].join(' ');
   };
-  const found = new Map(items.flatMap((item) => (item.dst === undefined || item.dst === 'default' ? [] : [[canonical(item.dst), wayOf(item)] as const])));
-  const defaults = items.filter(({ dst, dev }) => dst === 'default' && dev !== 'lo' && !(dev !== undefined && own.has(dev))).map(wayOf);
-  return new Map([...addresses.map((address) => [address, found.get(canonical(address)) ?? 'none'] as const), [DEFAULT_ROUTES, defaults.sort().join('\n')]]);
+  const gets = items.filter(({ cache, from }) => cache !== undefined || from !== undefined);
+  const found = new Map(gets.flatMap((item) => (item.dst === undefined ? [] : [[canonical(item.dst), wayOf(item)] as const])));
+  const routes = items.filter((item) => !gets.includes(item) && item.dev !== 'lo' && !(item.dev !== undefined && own.has(item.dev)));
+  const defaults = routes.filter(({ dst }) => dst === 'default').map(wayOf);
+  const lans = routes.flatMap(({ dst, dev, gateway }) => (dst === undefined || dst === 'default' || gateway !== undefined || dst.startsWith('fe80:') ? [] : [`${dst} ${dev ?? ''}`]));
+  return new Map([
+    ...addresses.map((address) => [address, found.get(canonical(address)) ?? 'none'] as const),
+    [DEFAULT_ROUTES, defaults.sort().join('\n')],
+    [LANS, [...new Set(lans)].sort().join('\n')],
+  ]);
 }
 
 /** What was known before and is otherwise now. */

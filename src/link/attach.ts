@@ -19,6 +19,7 @@ export interface AttachOptions {
   readonly credentials: Credentials | undefined;
   /** Addresses of the servers. */
   readonly remotes: readonly string[];
+  readonly hasDevice: (device: string) => boolean;
 }
 
 /** `away`: not connected. `resting`: nobody wants it, and it is in hold or on its way there. `dialing`: also while it is away and wanted. */
@@ -184,7 +185,11 @@ export class AttachLink implements LinkPort {
     }
     this.#timer?.unsubscribe();
     this.#timer = whenUsable(connection, this.#clock).subscribe(() => {
-      if (this.#phase === 'connected') this.#events$.next({ type: 'link-up', ...connection });
+      if (this.#phase !== 'connected') return;
+      const { device, hasDevice } = this.#options;
+      // What is released would get nowhere.
+      if (hasDevice(device)) this.#events$.next({ type: 'link-up', ...connection });
+      else this.#fail({ code: 'route', detail: `OpenVPN is connected, but there is no device ${device}: its configuration has to name it, with \`dev ${device}\` and \`dev-type tun\`` });
     });
   }
 

@@ -136,6 +136,10 @@ export class CommandLink implements LinkPort {
     const { device } = this.#options;
     const addresses = addressesThatCame(phase.before, await addressesOn(device));
     if (this.#phase !== phase) return;
+    if (!hasDevice(device)) {
+      this.#lost(phase.process, { how: 'failed', detail: `it is ready, but there is no device ${device}` }, 'quiet');
+      return;
+    }
     this.#phase = { at: 'up', process: phase.process };
     this.#events$.next({ type: 'link-up', device, addresses });
   }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { execa } from 'execa';
 import type { Addresses } from '../core/words.js';
@@ -32,9 +32,9 @@ export function addressesThatCame(before: readonly string[], now: readonly strin
   return { ...(ipv4 === undefined ? {} : { ipv4 }), ...(ipv6 === undefined ? {} : { ipv6 }) };
 }
 
-/** Whether this process' network namespace has a device of that name. */
+/** Whether this process' network namespace has a device of that name: its settings are there as long as it is. A list of all devices may be long. */
 export function hasDevice(device: string): boolean {
-  return readFileSync('/proc/self/net/dev', 'utf8').split('\n').some((line) => line.trimStart().startsWith(`${device}:`));
+  return existsSync(`/proc/sys/net/ipv4/conf/${device}`);
 }
 
 /** IFA_F_TENTATIVE of linux/if_addr.h. */

@@ -70,6 +70,20 @@ describe('a gate beside flowtables', () => {
     expect(events(told)).toEqual(['offload.ended', 'offload.ended', 'offload.ended']);
   });
 
+  it('ends what got into them while the gate was away', async () => {
+    const { gate, bare, kernel, forgotten } = create('end');
+    await gate.install([office]);
+    kernel.connections = [offloaded];
+    bare.repair();
+    await new Promise((resolve) => { setImmediate(resolve); });
+    expect(forgotten).toHaveLength(1);
+    await gate.set('office', 'bypass');
+    kernel.connections = [offloaded];
+    bare.repair();
+    await new Promise((resolve) => { setImmediate(resolve); });
+    expect(forgotten).toHaveLength(1);
+  });
+
   it('is not set if nobody could end what they forward', async () => {
     const { gate, kernel, bare } = create('end');
     kernel.lists = false;

@@ -1,8 +1,9 @@
-import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { mkdtemp, rename, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { execa } from 'execa';
+import { filter, firstValueFrom } from 'rxjs';
 import { createGate, probeBackends, type GateOptions } from '../../../src/gate/gate.js';
 import { failureOf, marks, RouterLab, tunnelOf } from './router-lab.js';
 
@@ -104,6 +105,22 @@ describe('gate: what can go wrong', () => {
     expect(await lab.where('lan', { to: '10.99.0.1' })).toBe('nowhere');
     const lists = (await lab.state()).split('\n').filter((line) => line.startsWith('add ood-open'));
     expect(lists.sort()).toEqual(['add ood-open4 ood-office-4', 'add ood-open6 ood-office-6']);
+  });
+
+  it('a repair that comes after a bypass could not be ended does not bring it back', async () => {
+    const path = await pathWithout('');
+    const ipset = join(path, 'ipset');
+    const gate = createGate({ backend: 'iptables-legacy', marks, exec: { ...inside(), env: { PATH: path } }, watch: true });
+    await gate.install([tunnelOf()]);
+    await gate.set('office', 'bypass');
+    await lab.router.run('sh', ['-ec', 'for table in raw mangle nat filter; do for i in ip ip6; do ${i}tables-legacy -t $table -F; ${i}tables-legacy -t $table -X; done; done; ipset flush; ipset destroy']);
+    await rename(ipset, `${ipset}-not`);
+    expect((await failureOf(gate.set('office', 'hold'))).code).toBe('PROGRAM_MISSING');
+    const repaired = firstValueFrom(gate.events$.pipe(filter(({ type }) => type === 'gate-repaired')));
+    await rename(`${ipset}-not`, ipset);
+    await repaired;
+    for (const to of ['10.99.0.1', 'fd00:99::1']) expect([await lab.where('lan', { to }), await lab.where('router', { to })]).toEqual(['held', 'held']);
+    for (const prefix of ['10.99.0.0/16', 'fd00:99::/48']) expect(await lab.router.ip(`${prefix.includes(':') ? '-6 ' : ''}route show ${prefix} proto 208`)).toContain('dev lo');
   });
 
   it('goes on where somebody has removed its routing rules', async () => {

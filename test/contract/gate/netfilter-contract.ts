@@ -110,6 +110,27 @@ export function netfilterContract(backend: Backend): void {
         expect({ before, found, bypass, down }).toEqual({ before: ['tunnel', 'tunnel', 'underlay', 'underlay'], found: Array(4).fill('tunnel'), bypass: Array(4).fill('underlay'), down: Array(4).fill('held') });
       });
 
+      it('the network of a device whose tunnel is about to end is no LAN', async () => {
+        await gate.install([office]);
+        await lab.linkUp(office.device, office.protect);
+        await gate.set('office', 'open');
+        await gate.install([tunnelOf({ name: 'all', device: 'ovpn-all', protect: ['0.0.0.0/0', '::/0'] })]);
+        await lab.linkDown(office.device);
+        expect([await lab.where('lan', { to: '10.8.0.9' }), await lab.where('lan', { to: 'fd00:8::9' })]).toEqual(['held', 'held']);
+      });
+
+      it('an address stays its tunnel\'s, whoever has the prefix now, and whatever became of the routes', async () => {
+        const other = tunnelOf({ name: 'lab', device: 'ovpn-lab', queue: 12, protect: ['10.98.0.0/16', 'fd00:98::/48'] });
+        await gate.install([office, other]);
+        await gate.keepAddresses('office', { ipv4: '10.8.0.6', ipv6: 'fd00:8::6' });
+        await lab.router.batch(office.protect.map((prefix) => `route del ${prefix} metric 4000 proto 208`));
+        await gate.install([office, other]);
+        const sources = async (prefix: string): Promise<boolean> => (await lab.router.ip(`${prefix.includes(':') ? '-6 ' : ''}route show ${prefix} proto 208`)).includes(' src ');
+        const back = [await sources('10.99.0.0/16'), await sources('fd00:99::/48')];
+        await gate.install([{ ...office, protect: ['10.97.0.0/16'] }, { ...other, protect: office.protect }]);
+        expect([...back, await sources('10.99.0.0/16'), await sources('fd00:99::/48'), await sources('10.97.0.0/16')]).toEqual([true, true, false, false, true]);
+      });
+
       it('takes its routes out of a device that outlives its link', async () => {
         const many = tunnelOf({ protect: ['10.99.0.0/16', '10.98.0.0/16', 'fd00:99::/48', 'fd00:98::/48'], linkRoutes: 1 });
         await gate.install([many]);
@@ -123,8 +144,11 @@ export function netfilterContract(backend: Backend): void {
         await gate.route('office');
         await gate.install([many]); // as a reload while it opens
         const again = await through();
+        await gate.set('office', 'open');
+        await gate.install([many], () => 'hold'); // a reload closes it
+        const closed = await through();
         await lab.linkDown(office.device);
-        expect([made, left[0], again]).toEqual([4, 0, 4]);
+        expect([made, left[0], again, closed]).toEqual([4, 0, 4, 0]);
         expect(left[1]).toContain('dev lo');
       });
 

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { GatePort, LogFields, LogPort } from '../../../src/core/ports.js';
 import { withoutEstablished, type Devices } from '../../../src/established.js';
+import { FakeGate } from '../../../src/gate/fake.js';
 import { createGate } from '../../../src/gate/gate.js';
 import { Conntrack } from '../../../src/host/conntrack.js';
 import { until } from '../../lab/wait.js';
@@ -111,6 +112,19 @@ describe('connections that are older than the gate', () => {
     expect(await arrives('leaked', host4)).toBe(`198.51.100.1 > ${host4}`);
     await gate.install([office], () => 'hold');
     expect(await tracked()).toEqual([]);
+  });
+
+  it('and those that were kept, when they are not to be kept any more; and those of the time until a repair', async () => {
+    await before();
+    const bare = new FakeGate({ marks });
+    const gate = withoutEstablished(bare, conntrack, log, { addresses: () => addresses, has: () => false });
+    await gate.install([{ ...office, established: 'keep' }]);
+    expect(await tracked()).toHaveLength(4);
+    await gate.install([office], () => undefined);
+    expect(await tracked()).toEqual([`${excluded} as 198.51.100.1`, `${elsewhere} as 198.51.100.1`]);
+    await before();
+    bare.repair(50, new Map([['office', 2]]));
+    await until('they are forgotten', async () => (await tracked()).length === 2);
   });
 
   it('and those of a bypass, when it ends', async () => {

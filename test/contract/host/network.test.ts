@@ -95,6 +95,12 @@ describe('changes of the network under the tunnels', () => {
     expect(await toldAfter(['route add default via 203.0.113.1 metric 900'])).toEqual([{ type: 'changed', servers: [], defaultRoute: true }]);
   });
 
+  it('a network on link that comes, and goes', async () => {
+    for (const verb of ['add', 'del']) for (const address of ['198.18.0.2/24', '2001:db8:9::2/64']) {
+      expect(await toldAfter([`addr ${verb} ${address} dev eth9`])).toEqual([{ type: 'changed', servers: [], defaultRoute: false }]);
+    }
+  });
+
   it('a tunnel\'s device that goes, and does not come back', async () => {
     expect(await toldAfter(['link del ovpn-own'])).toEqual([{ type: 'device', device: 'ovpn-own', is: 'gone' }, { type: 'device', device: 'ovpn-own', is: 'missing' }]);
   });

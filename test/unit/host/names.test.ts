@@ -13,7 +13,7 @@ function create(...names: readonly string[]) {
   const events: NamesEvent[] = [];
   const answers = new Map<string, NameAnswer>();
   const changes: (readonly string[])[] = [];
-  const world = { fails: false };
+  const world = { fails: false, standing: '' };
   const note = (fields: LogFields): void => { told.push(fields); };
   const log: LogPort = { debug: note, info: note, warn: note, error: note };
   const made: { names?: Names } = {};
@@ -24,9 +24,12 @@ function create(...names: readonly string[]) {
     tunnel: 'a',
     names,
     ask: (name) => Promise.resolve(answers.get(name) ?? answer(undefined)),
-    changed: () => {
+    isProtected: () => world.standing === made.names!.prefixes.join(),
+    protect: () => {
       changes.push(made.names!.prefixes);
-      return world.fails ? Promise.reject(new Error('ipset: no')) : Promise.resolve();
+      if (world.fails) return Promise.reject(new Error('ipset: no'));
+      world.standing = made.names!.prefixes.join();
+      return Promise.resolve();
     },
   }, clock, log);
   made.names = subject;
