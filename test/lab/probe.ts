@@ -1,6 +1,7 @@
 import { compiled } from './compiled.js';
 import type { Netns } from './netns.js';
 import { Program } from './program.js';
+import { patience } from './wait.js';
 
 /** One request and its answer. Times in ms from the first packet. */
 export interface Answer {
@@ -115,4 +116,4 @@ export class Probe {
   }
 }
 
-const receiveLimitMs = 20_000;
+const receiveLimitMs = 20_000 * patience;

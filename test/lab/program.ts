@@ -3,7 +3,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { assertNotAbandoned } from './janitor.js';
 import type { Netns } from './netns.js';
-import { until, type WaitOptions } from './wait.js';
+import { patience, until, type WaitOptions } from './wait.js';
 
 export interface ProgramOptions {
   /** In what namespace it runs. */
@@ -107,7 +107,7 @@ export class Program {
   }
 
   /** Sends a signal and waits for the end; rejects, after a SIGKILL, if it takes longer than the time. */
-  async stop(signal: NodeJS.Signals = 'SIGTERM', timeoutMs = 10_000): Promise<Exit> {
+  async stop(signal: NodeJS.Signals = 'SIGTERM', timeoutMs = 10_000 * patience): Promise<Exit> {
     const deadline = performance.now() + timeoutMs;
     const timer = setTimeout(() => { this.signal('SIGKILL'); }, timeoutMs);
     this.signal(signal);

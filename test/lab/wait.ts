@@ -4,7 +4,7 @@ export function sleep(ms: number): Promise<void> {
 }
 
 /** How many times as long as usual everything may take: on an emulated machine, more than once. */
-const patience = Number(process.env['OOD_PATIENCE'] ?? 1);
+export const patience = Number(process.env['OOD_PATIENCE'] ?? 1);
 
 export interface WaitOptions {
   /** How long to try before failing; default 10 s. */

@@ -9,4 +9,4 @@ bash test/setup.sh dnsmasq=dnsmasq-base
 node --import tsx -e "import('./test/lab/compiled.ts').then(({ compiled }) => compiled('probe'))"
 export OOD_PATIENCE=${OOD_PATIENCE:-15} NODE_OPTIONS=--experimental-vm-modules
 # Two files at a time, one for each processor.
-bash test/vm/boot.sh -t "${VM_SECONDS:-3600}" -m 3072 node_modules/.bin/jest -c .config/jest.config.js --selectProjects vm --maxWorkers 2 --forceExit "$@"
+bash test/vm/boot.sh -t "${VM_SECONDS:-7200}" -m 3072 node_modules/.bin/jest -c .config/jest.config.js --selectProjects vm --maxWorkers 2 --forceExit "$@"

@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { execa } from 'execa';
 import type { ManagementClient, ManagementEvent } from '../../../src/management/index.js';
+import { until } from '../../lab/wait.js';
 import { event, isState, Pair, Scope } from './openvpn.js';
 
 const suite = new Scope();
@@ -44,8 +45,9 @@ describe('real-time lines of a real OpenVPN', () => {
     await us.bytecount(1);
     await server.bytecount(1);
     await us.holdRelease();
-    const counted = await event(us, isType('bytecount'));
-    expect(counted.bytesIn).toBeGreaterThan(0);
+    // It counts every second, also before the server's first answer.
+    await until('bytes came in', () => seen.filter(isType('bytecount')).some(({ bytesIn }) => bytesIn > 0));
+    await until('it is connected', () => seen.filter(isType('state')).some(({ name }) => name === 'CONNECTED'));
     const status = await server.status();
     const clientId = Number(status.role === 'server' ? status.clients[0]?.['Client ID'] : undefined);
     expect(await event(server, isType('bytecount-client'))).toMatchObject({ clientId });
