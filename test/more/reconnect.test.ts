@@ -55,7 +55,7 @@ describe(`OpenVPN reconnects while ${rate} packets/s flow`, () => {
       expect(await forwarded()).toMatchObject(whole);
       expect(await local()).toMatchObject(whole);
     }
-    // OpenVPN says RECONNECTING when its device is gone already: what came in between is lost, of the second in hold nothing.
+    // OpenVPN takes its device away before it says RECONNECTING, and its routes before that: what came in between is lost, of the second in hold nothing.
     const { missing, outOfOrder, duplicates } = await throughout();
     expect({ outOfOrder, duplicates }).toEqual({ outOfOrder: 0, duplicates: 0 });
     expect(missing).toBeLessThan(2 * 0.25 * rate);
