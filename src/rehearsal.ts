@@ -48,7 +48,7 @@ async function wakeAndRest(link: AttachLink, clock: ClockPort): Promise<void> {
     events$: queue$, hold: nothing, remind: nothing, release: () => { queue$.next({ type: 'released', packets: 1 }); }, releaseLocal: done, answer: nothing, drop: nothing, carryOut: nothing, close: done,
     stats: () => ({ packets: 0, oldestMs: 0, held: 0, released: 0, dropped: 0, rejected: 0 }),
   };
-  const gate: TunnelParts['gate'] = { events$: NEVER, set: done, expect: nothing, catchFirst: done, keepAddresses: done, route: done, counters: () => Promise.resolve(new Map()), install: done, routes: () => [], look: nothing, held: nothing, unlearned: () => 0, remove: () => Promise.resolve([]) };
+  const gate: TunnelParts['gate'] = { events$: NEVER, set: done, expect: nothing, catchFirst: done, keepAddresses: done, mendRoutes: done, route: done, counters: () => Promise.resolve(new Map()), install: done, routes: () => [], look: nothing, held: nothing, unlearned: () => 0, remove: () => Promise.resolve([]) };
   steps$.subscribe((step) => { logStep(step, silent); });
   const running = joinTunnel({ name: 'rehearsal', policy, queue, link, gate, clock, commands$, random: Math.random }).subscribe(steps$);
   // A machine that stood still meanwhile may have failed the dial: nobody is to wait for what won't come.

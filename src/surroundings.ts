@@ -1,3 +1,4 @@
+import { messageOf } from './core/errors.js';
 import type { GatePort, LogPort } from './core/ports.js';
 import { routeProtocol } from './gate/names.js';
 import { systemClock } from './host/clock.js';
@@ -10,7 +11,7 @@ import type { TunnelSet } from './tunnel-set.js';
  * Tells the tunnels when the network under them changes, or the machine has slept: what OpenVPN waits for then may never
  * come. Nothing is polled. Resolves with how to end it.
  */
-export async function watchSurroundings(tunnels: TunnelSet, gate: Pick<GatePort, 'look'>, log: LogPort): Promise<() => Promise<void>> {
+export async function watchSurroundings(tunnels: TunnelSet, gate: Pick<GatePort, 'look' | 'mendRoutes'>, log: LogPort): Promise<() => Promise<void>> {
   const remotesOf = (name: string): readonly string[] => tunnels.get(name).forGate.remotes;
   const network = await NetworkWatch.start({
     remotes: () => [...tunnels].flatMap(({ name }) => remotesOf(name)),
@@ -28,6 +29,9 @@ export async function watchSurroundings(tunnels: TunnelSet, gate: Pick<GatePort,
   });
   network.devices$.subscribe(({ device, is }) => {
     for (const tunnel of tunnels) if (tunnel.settings.device === device) tunnel.tell({ type: 'device', is });
+  });
+  network.lost$.subscribe(() => {
+    gate.mendRoutes().catch((error: unknown) => { log.error({ event: 'gate.routes_not_mended' }, `catch routes that somebody removed are not back: ${messageOf(error)}`); });
   });
   suspend.resumed$.subscribe(() => {
     for (const tunnel of tunnels) tunnel.tell({ type: 'network', what: 'resumed' });

@@ -123,6 +123,8 @@ export interface GatePort {
   readonly events$: Observable<GateEvent>;
   /** Somebody acts anyway: what the kernel tells nobody of is looked for, unless it was a little while ago. */
   look(): void;
+  /** Somebody has taken routes of ours away: those, and what they need, are brought back. Rejects with ROUTE_FAILED. */
+  mendRoutes(): Promise<void>;
   /** A packet was held: by then what holds it stood. For the count of what went in clear, should it be gone soon. */
   held(): void;
   /**

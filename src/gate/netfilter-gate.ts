@@ -167,6 +167,14 @@ export class NetfilterGate implements GatePort {
     this.#repair.acted();
   }
 
+  mendRoutes(): Promise<void> {
+    return this.#inTurn(async () => {
+      const tunnels = this.#installed.all().map(({ planned, addresses, uncaught }) => ({ tunnel: planned, addresses, catching: !uncaught }));
+      const missing = await this.#parts.routing.mend(tunnels);
+      if (missing > 0) this.#parts.warn('gate.routes_mended', `somebody removed ${missing} catch routes: they are back`);
+    });
+  }
+
   held(): void {
     this.#repair.stood();
   }

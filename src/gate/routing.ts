@@ -91,6 +91,18 @@ export class Routing {
     return kept;
   }
 
+  /** Brings back what is missing of the catch routes and the closing tables, and the addresses that they need; resolves with how many routes. */
+  async mend(tunnels: readonly { readonly tunnel: PlannedTunnel; readonly addresses: Addresses; readonly catching: boolean }[]): Promise<number> {
+    if (tunnels.length === 0) return 0;
+    const present = new Set((await this.found()).routes.map((route) => key(route)));
+    const missing = tunnels.flatMap(({ tunnel, addresses, catching }) => this.#routes(tunnel, addresses, catching)).filter((route) => !present.has(key(route)));
+    if (missing.length === 0) return 0;
+    if (inFamily(missing, 6).length > 0) this.#target6 = await this.#nexthop();
+    await this.#apply((family) => inFamily(tunnels.flatMap(({ tunnel, addresses }) => this.#kept(tunnel, addresses)), family).map((address) => `addr replace ${renderKept(address)}`));
+    await this.#replace(missing);
+    return missing.length;
+  }
+
   /** Removes what was found; resolves with a line for each. */
   async remove(found: FoundRouting): Promise<readonly string[]> {
     const others = (family: Family): readonly string[] => [

@@ -4,7 +4,7 @@ import { firstValueFrom, Subject, type Subscription } from 'rxjs';
 import split2 from 'split2';
 import { messageOf } from '../core/errors.js';
 import type { ClockPort, LogPort } from '../core/ports.js';
-import { changedWays, DEFAULT_ROUTES, goneDevice, isForeign, LANS, questions, readWays, type Ways } from './ways.js';
+import { changedWays, DEFAULT_ROUTES, goneDevice, isForeign, isLost, LANS, questions, readWays, type Ways } from './ways.js';
 
 export interface NetworkOptions {
   /** The addresses of the VPN servers, asked for anew at each look. */
@@ -53,6 +53,9 @@ export class NetworkWatch {
   readonly #devices$ = new Subject<DeviceNews>();
   /** Devices of our tunnels that go. */
   readonly devices$ = this.#devices$.asObservable();
+  readonly #lost$ = new Subject<void>();
+  /** Routes of ours to `lo` have gone: also when we took them away. */
+  readonly lost$ = this.#lost$.asObservable();
   readonly #options: NetworkOptions;
   readonly #clock: ClockPort;
   readonly #log: LogPort;
@@ -62,6 +65,8 @@ export class NetworkWatch {
   #restartMs = RESTART_MS;
   #looking = false;
   #again = false;
+  #losing = false;
+  #lostMore = false;
   #closed = false;
 
   private constructor(options: NetworkOptions, clock: ClockPort, log: LogPort) {
@@ -86,6 +91,7 @@ export class NetworkWatch {
     await this.#monitor;
     this.#changes$.complete();
     this.#devices$.complete();
+    this.#lost$.complete();
   }
 
   #listen(): void {
@@ -95,10 +101,14 @@ export class NetworkWatch {
       this.#restartMs = RESTART_MS;
       const device = goneDevice(line);
       if (device !== undefined && this.#options.ownDevices().has(device)) void this.#tellGone(device);
+      if (isLost(line, this.#options.ownProtocol)) void this.#tellLost();
       if (isForeign(line, this.#options.ownDevices(), this.#options.ownProtocol)) this.#touched();
     });
     // It complains when messages were lost.
-    monitor.stderr.on('data', () => { this.#touched(); });
+    monitor.stderr.on('data', () => {
+      this.#touched();
+      void this.#tellLost();
+    });
     void monitor.then(({ shortMessage }) => { this.#ended(shortMessage ?? 'it ended'); });
   }
 
@@ -108,6 +118,7 @@ export class NetworkWatch {
     this.#restart = this.#clock.at(this.#clock.now() + this.#restartMs).subscribe(() => {
       this.#listen();
       this.#touched();
+      void this.#tellLost();
     });
     this.#restartMs = Math.min(2 * this.#restartMs, LONGEST_RESTART_MS);
   }
@@ -124,6 +135,19 @@ export class NetworkWatch {
     this.#devices$.next({ device, is: 'gone' });
     await this.#wait(MISSING_MS);
     if (!this.#closed) this.#devices$.next({ device, is: this.#options.hasDevice(device) ? 'back' : 'missing' });
+  }
+
+  /** Once for all that go together; who takes them away all the time is not fought more than once a second. */
+  async #tellLost(): Promise<void> {
+    this.#lostMore = true;
+    if (this.#losing) return;
+    this.#losing = true;
+    for (let pauseMs = SETTLE_MS; this.#lostMore && !this.#closed; pauseMs = BUSY_MS) {
+      await this.#wait(pauseMs);
+      this.#lostMore = false;
+      this.#lost$.next();
+    }
+    this.#losing = false;
   }
 
   /** Something that is not ours has changed. */

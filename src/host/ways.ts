@@ -59,6 +59,11 @@ export function goneDevice(line: string): string | undefined {
   return /^Deleted \d+: ([^:@]+)/.exec(line)?.[1];
 }
 
+/** Whether a line of `ip -oneline monitor link route` says that a route of ours to `lo` is gone. */
+export function isLost(line: string, ownProtocol: number): boolean {
+  return line.startsWith('Deleted ') && / dev lo( |$)/.test(line) && new RegExp(` proto ${ownProtocol}( |$)`).test(line);
+}
+
 /** Whether a line of `ip -oneline monitor link route` is about something that is not ours. */
 export function isForeign(line: string, own: ReadonlySet<string>, ownProtocol: number): boolean {
   const device = /^(?:Deleted )?\d+: ([^:@]+)/.exec(line)?.[1];

@@ -77,6 +77,18 @@ describe('the network under the tunnel', () => {
     expect(await lab.probes.lan.ask(serviceAddress.ipv4, servicePort)).toMatchObject({ ok: true });
   });
 
+  it('loses the catch routes, which somebody has removed: they are back, and programs of this host wake the tunnel', async () => {
+    daemon = await Daemon.start(lab);
+    const { router } = lab.topology;
+    const routes = async (): Promise<readonly string[]> => Promise.all(['-4', '-6'].map((family) => router.ip(`${family} route show proto 208`)));
+    const before = await routes();
+    await router.ip('-4 route flush table main proto 208');
+    await router.ip('-6 route del fd00:99::/48 metric 4000');
+    await until('they are back', async () => (await routes()).join() === before.join());
+    expect(await lab.probes.router.connect(serviceAddress.ipv6, servicePort)).toMatchObject({ ok: true, retransmits: 0 });
+    expect(daemon.log().map(({ event }) => event)).toContain('gate.routes_mended');
+  });
+
   it('does not take the guard of a tunnel whose queue a reload could not have again', async () => {
     const config = (packets: number, more: object = {}): string => stringify({ ...base, tunnels: { office: { ...base.tunnels.office, queue: 7600, hold: { packets } }, ...more } });
     daemon = await Daemon.start(lab, { tunnel: { queue: 7600, hold: { packets: 100 } } });

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { filter, firstValueFrom } from 'rxjs';
 import type { Gate, GatePort } from '../../../src/core/ports.js';
 import type { Backend } from '../../../src/gate/gate.js';
+import { loopNexthop } from '../../../src/gate/names.js';
 import type { Packet } from './agent.js';
 import { kernelGate, type KernelGate } from './kernel-gate.js';
 import { failureOf, marks, tunnelOf, type RouterLab } from './router-lab.js';
@@ -129,6 +130,17 @@ export function netfilterContract(backend: Backend): void {
         const back = [await sources('10.99.0.0/16'), await sources('fd00:99::/48')];
         await gate.install([{ ...office, protect: ['10.97.0.0/16'] }, { ...other, protect: office.protect }]);
         expect([...back, await sources('10.99.0.0/16'), await sources('fd00:99::/48'), await sources('10.97.0.0/16')]).toEqual([true, true, false, false, true]);
+      });
+
+      it('brings back the catch routes, and what they need, that somebody has removed; not those that a bypass has not', async () => {
+        const other = tunnelOf({ name: 'lab', device: 'ovpn-lab', queue: 12, protect: ['10.98.0.0/16', 'fd00:98::/48'] });
+        await gate.install([office, other], (name) => (name === 'lab' ? 'bypass' : 'hold'));
+        await gate.keepAddresses('office', { ipv4: '10.8.0.6', ipv6: 'fd00:8::6' });
+        const before = await lab.state();
+        await lab.router.run('sh', ['-ec', `ip -4 route flush table all proto 208; ip nexthop del id ${loopNexthop}; ip addr del 10.8.0.6/32 dev lo; ip -6 addr del fd00:8::6/128 dev lo`]);
+        const gone = `${await lab.router.ip('route show table all proto 208')}${await lab.router.ip('-6 route show table all proto 208')}`;
+        await gate.mendRoutes();
+        expect({ gone, state: await lab.state() }).toEqual({ gone: '', state: before });
       });
 
       it('takes its routes out of a device that outlives its link', async () => {

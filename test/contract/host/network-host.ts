@@ -13,6 +13,7 @@ watch.changes$.subscribe({
   next: (change) => { tell({ type: 'changed', servers: remotes.filter((remote) => change.affects([remote])), defaultRoute: change.affects([]) }); },
   complete: () => { tell({ type: 'complete' }); },
 });
+watch.lost$.subscribe(() => { tell({ type: 'lost' }); });
 watch.devices$.subscribe((news) => { tell({ type: 'device', ...news }); });
 tell({ type: 'started' });
 process.stdin.on('end', () => void watch.close()).resume();

@@ -55,6 +55,7 @@ function world(inputs: { queue$: Observable<QueueEvent>; link$: Observable<LinkE
     counters: () => Promise.resolve(new Map([['a', { in: 0, out: 0 }]])),
     events$: inputs.gate$ ?? NEVER,
     look: () => undefined,
+    mendRoutes: () => Promise.resolve(),
     held: () => undefined,
     unlearned: () => 0,
     routes: () => [],
