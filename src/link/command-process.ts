@@ -5,6 +5,7 @@ import { firstValueFrom } from 'rxjs';
 import split2 from 'split2';
 import type { ClockPort } from '../core/ports.js';
 import { isGroupAlive, signalGroup } from './process-group.js';
+import { withUsualPriority } from './usual-priority.js';
 
 export interface CommandStart {
   /** Program and arguments. */
@@ -37,7 +38,7 @@ const SKIP_LONGER = { skipOverflow: true };
  * has started, and so that Ctrl-C in our terminal leaves it to us.
  */
 function start({ argv: [program = '', ...args], env }: CommandStart) {
-  return execa(program, args, { env, stdin: 'ignore', detached: true, cleanup: false, buffer: false, reject: false });
+  return withUsualPriority(execa(program, args, { env, stdin: 'ignore', detached: true, cleanup: false, buffer: false, reject: false }));
 }
 
 /** One run of a command, without a shell. */

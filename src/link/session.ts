@@ -10,6 +10,7 @@ import type { ManagementClient } from '../management/client.js';
 import { maskLog } from '../management/decode.js';
 import type { Credentials } from '../management/credentials.js';
 import { ManagementWatch, type WatchEvent } from './management-watch.js';
+import { withUsualPriority } from './usual-priority.js';
 
 /** What one OpenVPN process tells. `ended` comes last, once, and completes the stream. */
 export type SessionEvent = WatchEvent | { readonly type: 'ended'; readonly reason: string; readonly failure: LinkFailure };
@@ -29,7 +30,7 @@ export interface SessionOptions {
 
 /** execa follows a SIGTERM that was not obeyed with SIGKILL, after 5 seconds. */
 function start({ program, args, cwd, config }: SessionOptions) {
-  return execa(program, [...args], { cwd, input: config, reject: false, buffer: false, cleanup: true, forceKillAfterDelay: 5000 });
+  return withUsualPriority(execa(program, [...args], { cwd, input: config, reject: false, buffer: false, cleanup: true, forceKillAfterDelay: 5000 }));
 }
 
 /** What was written just before the end is still on its way through the pipe. */
