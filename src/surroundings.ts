@@ -1,3 +1,4 @@
+import { catchError, defer, EMPTY, retry, switchMap, timer } from 'rxjs';
 import { messageOf } from './core/errors.js';
 import type { GatePort, LogPort } from './core/ports.js';
 import { routeProtocol } from './gate/names.js';
@@ -6,6 +7,9 @@ import { NetworkWatch } from './host/network.js';
 import { SuspendWatch } from './host/suspend.js';
 import { hasDevice } from './link/device.js';
 import type { TunnelSet } from './tunnel-set.js';
+
+/** After the first failure; doubled after each, for some minutes. */
+const RETRY_MS = 500;
 
 /**
  * Tells the tunnels when the network under them changes, or the machine has slept: what OpenVPN waits for then may never
@@ -30,13 +34,19 @@ export async function watchSurroundings(tunnels: TunnelSet, gate: Pick<GatePort,
   network.devices$.subscribe(({ device, is }) => {
     for (const tunnel of tunnels) if (tunnel.settings.device === device) tunnel.tell({ type: 'device', is });
   });
-  network.lost$.subscribe(() => {
-    gate.mendRoutes().catch((error: unknown) => { log.error({ event: 'gate.routes_not_mended' }, `catch routes that somebody removed are not back: ${messageOf(error)}`); });
-  });
+  const mended$ = defer(() => gate.mendRoutes()).pipe(
+    retry({ count: 8, delay: (error, times) => {
+      log.error({ event: 'gate.routes_not_mended' }, `catch routes that somebody removed are not back yet: ${messageOf(error)}`);
+      return timer(RETRY_MS * 2 ** times);
+    } }),
+    catchError(() => EMPTY),
+  );
+  const mending = network.lost$.pipe(switchMap(() => mended$)).subscribe();
   suspend.resumed$.subscribe(() => {
     for (const tunnel of tunnels) tunnel.tell({ type: 'network', what: 'resumed' });
   });
   return async () => {
+    mending.unsubscribe();
     suspend.close();
     await network.close();
   };

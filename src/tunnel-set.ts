@@ -6,6 +6,7 @@ import type { Step } from './core/join.js';
 import { withNamed } from './core/named.js';
 import type { Gate, GatePort } from './core/ports.js';
 import { gateOf, isActive } from './core/state.js';
+import { hasDevice } from './link/device.js';
 import { RunningTunnel, type TunnelMeans } from './tunnel.js';
 
 /** All tunnels of a daemon, behind one gate. */
@@ -144,6 +145,9 @@ export class TunnelSet {
     const bound = await Promise.allSettled(unbound.map((tunnel) => tunnel.bind()));
     this.#lost = unbound.filter((_, index) => bound[index]?.status === 'rejected');
     await this.#begin(created.filter((tunnel) => !this.#lost.includes(tunnel)));
+    // While it was a tunnel's, the network of a device counted as that of no LAN.
+    const left = ended.some(({ settings: { device } }) => hasDevice(device) && next.every((tunnel) => tunnel.settings.device !== device));
+    if (left) await this.#protectAsBefore().catch(() => undefined); // a gate that fails is repaired, and told
     const failed = bound.find((result) => result.status === 'rejected');
     // Somebody took the queue in the very moment: nothing gets to what is protected there; the next reload tries again.
     if (failed) throw failed.reason;
@@ -161,7 +165,10 @@ export class TunnelSet {
   async #end(tunnel: RunningTunnel, successor: RunningTunnel | undefined, heir: RunningTunnel | undefined): Promise<RunningTunnel | undefined> {
     // It may have opened its gate since the new trap was set. A gate that fails is repaired, and told.
     if (successor) await this.#gate.set(tunnel.name, gateOf(successor.tunnel.state)).catch(() => undefined);
-    if (heir) await this.#gate.catchFirst(tunnel.name, true).catch(() => undefined);
+    if (heir) {
+      await this.#gate.catchFirst(tunnel.name, true).catch(() => undefined);
+      await tunnel.releaseLocal().catch(() => undefined);
+    }
     await tunnel.end();
     if (heir) heir.inherit(tunnel);
     else await tunnel.unbind();

@@ -192,6 +192,11 @@ export class RunningTunnel {
     this.#queue?.[packets]();
   }
 
+  /** What local programs sent with the route into the living tunnel goes into it. After `halt`. */
+  async releaseLocal(): Promise<void> {
+    await this.#queue?.releaseLocal();
+  }
+
   /** The link ends. After `halt`. */
   async end(): Promise<void> {
     await this.#link.port.close();

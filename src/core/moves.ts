@@ -143,8 +143,10 @@ export function deviceNews(tunnel: Tunnel, { is }: DeviceNews, context: Context)
 }
 
 /** Its device went, and it has said nothing of it. */
-export function silentLink(tunnel: Tunnel, { setback }: Dialing, { is }: DeviceNews): Transition {
-  return setback === DEVICE_GONE && is !== 'gone' ? { tunnel, effects: [{ do: 'redial' }] } : stay(tunnel);
+export function silentLink(tunnel: Tunnel, state: Dialing, { is }: DeviceNews): Transition {
+  if (state.setback !== DEVICE_GONE || is === 'gone') return stay(tunnel);
+  // Once: what starts over may take the device away that has come back.
+  return { tunnel: { ...tunnel, state: { ...state, setback: `device ${is}` } }, effects: [{ do: 'redial' }] };
 }
 
 // ——— not up ———
@@ -214,8 +216,9 @@ export function stopLink(tunnel: Tunnel, state: Draining, context: Context): Tra
 }
 
 /** The link that was up has ended by itself, instead of starting over; what was held since then wants the next one. */
-export function ended(tunnel: Tunnel, context: Context): Transition {
-  return { tunnel: { ...tunnel, state: idle(context, 0) }, effects: [...HOLD, { do: 'catch-first', on: false }, { do: 'remind' }] };
+export function ended(tunnel: Tunnel, { redial: wake }: Dialing, context: Context): Transition {
+  const trap: readonly Effect[] = [...HOLD, { do: 'remind' }, { do: 'catch-first', on: false }];
+  return after(trap, wake ? dial(tunnel, 0, wake, context) : stay({ ...tunnel, state: idle(context, 0) }));
 }
 
 /** The link has ended, as it should. The gate is closed again in case that closing it failed. */

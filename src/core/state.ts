@@ -26,6 +26,8 @@ export interface Dialing {
   readonly setback?: string;
   /** The link was up, and starts over: its end is not that of a dial. */
   readonly wasUp?: true;
+  /** Somebody wants it up, also if it ends. */
+  readonly redial?: Wake;
 }
 
 export interface Up {

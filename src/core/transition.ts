@@ -91,7 +91,7 @@ function fromDialing(tunnel: Tunnel, state: Dialing, event: TunnelEvent, context
     case 'link-reconnecting':
       return phase === 'connecting' ? stay({ ...tunnel, state: { ...state, setback: event.reason } }) : move.reconnecting(tunnel, event.reason, context);
     case 'link-down':
-      if (state.wasUp && event.failure === undefined) return move.ended(tunnel, context);
+      if (state.wasUp && event.failure === undefined) return move.ended(tunnel, state, context);
       return move.fail(tunnel, failures, event.failure ?? { code: 'exit', detail: event.reason }, [], context);
     case 'effect-failed':
       return move.fail(tunnel, failures, { code: 'firewall', detail: event.detail }, [{ do: 'stop-link' }], context);
@@ -100,6 +100,7 @@ function fromDialing(tunnel: Tunnel, state: Dialing, event: TunnelEvent, context
     case 'clock':
       return move.fail(tunnel, failures, { code: 'timeout', detail: `not connected after ${context.policy.holdTimeoutMs} ms${setback === undefined ? '' : ` (${setback})`}` }, [{ do: 'stop-link' }], context);
     case 'command':
+      if (asks(event, 'up') && state.wasUp) return stay({ ...tunnel, state: { ...state, redial: { at: context.now } } });
       return asks(event, 'down') ? move.abandon(tunnel, context) : stay(tunnel);
     case 'network':
       return phase === 'connecting' ? { tunnel, effects: [{ do: 'redial' }] } : move.redial(tunnel, `network ${event.what}`, context);

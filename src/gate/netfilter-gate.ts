@@ -345,6 +345,9 @@ export class NetfilterGate implements GatePort {
         if (gate === 'bypass') await this.#closeRoutes(current).catch(() => undefined);
         throw error;
       }
+    } else {
+      current.expected?.change.cancel();
+      current.expected = undefined;
     }
     // Should that fail, the gate is closed all the same.
     if (current.uncaught && gate !== 'bypass') await this.#closeRoutes(current);

@@ -94,7 +94,10 @@ export class Routing {
   /** Brings back what is missing of the catch routes and the closing tables, and the addresses that they need; resolves with how many routes. */
   async mend(tunnels: readonly { readonly tunnel: PlannedTunnel; readonly addresses: Addresses; readonly catching: boolean }[]): Promise<number> {
     if (tunnels.length === 0) return 0;
+    const [foreign, ours] = [this.#foreign, new Set(tunnels.flatMap(({ addresses }) => keptOf(addresses)).map(({ address }) => address))];
     const present = new Set((await this.found()).routes.map((route) => key(route)));
+    // What says that an address is ours may be what is missing.
+    this.#foreign = new Set([...this.#foreign].filter((address) => foreign.has(address) || !ours.has(address)));
     const missing = tunnels.flatMap(({ tunnel, addresses, catching }) => this.#routes(tunnel, addresses, catching)).filter((route) => !present.has(key(route)));
     if (missing.length === 0) return 0;
     if (inFamily(missing, 6).length > 0) this.#target6 = await this.#nexthop();

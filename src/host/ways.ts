@@ -11,9 +11,6 @@ interface IpLine {
   readonly ifname?: string;
   readonly flags?: readonly string[];
   readonly dst?: string;
-  /** One of these has the answer to `route get`. */
-  readonly cache?: unknown;
-  readonly from?: string;
   readonly gateway?: string;
   readonly via?: { readonly host?: string };
   readonly dev?: string;
@@ -22,14 +19,15 @@ interface IpLine {
   readonly nexthops?: readonly { readonly gateway?: string; readonly dev?: string }[];
 }
 
-/** What `ip -json -force -batch -` is asked for: the devices, the routes, and how each address is reached. */
+/** What `ip -json -force -batch -` is asked for: the devices, the routes, and, behind one device once more, how each address is reached. */
 export function questions(addresses: readonly string[]): string {
-  return ['link show', 'route show default', 'route show proto kernel', 'route show proto ra', ...addresses.map((address) => `route get ${address}`)].map((line) => `${line}\n`).join('');
+  return ['link show', 'route show default', 'route show proto kernel', 'route show proto ra', 'link show dev lo', ...addresses.map((address) => `route get ${address}`)].map((line) => `${line}\n`).join('');
 }
 
 /** From its answers: one JSON array for each question that had an answer. Default routes through `own` devices don't count. */
 export function readWays(output: string, addresses: readonly string[], own: ReadonlySet<string>): Ways {
-  const items = output.split('\n').filter((line) => line.trim() !== '').flatMap((line) => JSON.parse(line) as readonly IpLine[]);
+  const answers = output.split('\n').filter((line) => line.trim() !== '').map((line) => JSON.parse(line) as readonly IpLine[]);
+  const items = answers.flat();
   const carrier = new Map(items.flatMap(({ ifname, flags }) => (ifname === undefined ? [] : [[ifname, flags?.includes('UP') === true && flags.includes('LOWER_UP')] as const])));
   // A server on link that is its own gateway, as OpenVPN's redirect-gateway has it, is reached as before.
   const gatewayOf = ({ dst, gateway, via }: IpLine): string => (gateway === dst ? '' : (gateway ?? via?.host ?? ''));
@@ -37,7 +35,7 @@ export function readWays(output: string, addresses: readonly string[], own: Read
     const { dev = '', prefsrc = '', metric = 0, nexthops } = line;
     return [gatewayOf(line), dev, prefsrc, metric, carrier.get(dev) === false ? 'down' : 'up', nexthops === undefined ? '' : JSON.stringify(nexthops)].join(' ');
   };
-  const gets = items.filter(({ cache, from }) => cache !== undefined || from !== undefined);
+  const gets = answers.slice(answers.findLastIndex(([first]) => first?.ifname !== undefined) + 1).flat();
   const found = new Map(gets.flatMap((item) => (item.dst === undefined ? [] : [[canonical(item.dst), wayOf(item)] as const])));
   const routes = items.filter((item) => !gets.includes(item) && item.dev !== 'lo' && !(item.dev !== undefined && own.has(item.dev)));
   const defaults = routes.filter(({ dst }) => dst === 'default').map(wayOf);

@@ -187,9 +187,14 @@ export class AttachLink implements LinkPort {
     this.#timer = whenUsable(connection, this.#clock).subscribe(() => {
       if (this.#phase !== 'connected') return;
       const { device, hasDevice } = this.#options;
+      if (hasDevice(device)) {
+        this.#events$.next({ type: 'link-up', ...connection });
+        return;
+      }
       // What is released would get nowhere.
-      if (hasDevice(device)) this.#events$.next({ type: 'link-up', ...connection });
-      else this.#fail({ code: 'route', detail: `OpenVPN is connected, but there is no device ${device}: its configuration has to name it, with \`dev ${device}\` and \`dev-type tun\`` });
+      const detail = `OpenVPN is connected, but there is no device ${device}: its configuration has to name it, with \`dev ${device}\` and \`dev-type tun\``;
+      this.#log.warn({ event: 'link.no_device', tunnel: this.#options.name, device }, detail);
+      this.#fail({ code: 'route', detail });
     });
   }
 

@@ -123,7 +123,8 @@ export class CommandLink implements LinkPort {
     this.#log.debug({ event: 'link.command_ended', tunnel: name }, end.detail);
     if (end.how !== 'done') {
       // A command that said no has cleaned up behind itself, and what it met may be somebody else's.
-      this.#lost(process, end, phase.at === 'starting' && end.how !== 'killed' ? 'no' : 'quiet');
+      if (phase.at === 'starting') this.#lost(process, end, end.how === 'killed' ? 'quiet' : 'no');
+      else this.#lost(process, { ...end, how: 'done' }, 'quiet'); // it was up, however it ended: no dial has failed
     } else if (phase.at === 'up') {
       // A script has done its work when it has called ready; the end of a program that is the link takes its device along.
       if (!hasDevice(device)) this.#lost(process, end, 'quiet');

@@ -32,9 +32,10 @@ export function addressesThatCame(before: readonly string[], now: readonly strin
   return { ...(ipv4 === undefined ? {} : { ipv4 }), ...(ipv6 === undefined ? {} : { ipv6 }) };
 }
 
-/** Whether this process' network namespace has a device of that name: its settings are there as long as it is. A list of all devices may be long. */
+/** Whether this process' network namespace has a device of that name. */
 export function hasDevice(device: string): boolean {
-  return existsSync(`/proc/sys/net/ipv4/conf/${device}`);
+  // The list of all devices may be long; with IPv6 most have a file of their own as long as they are there.
+  return existsSync(`/proc/self/net/dev_snmp6/${device}`) || readFileSync('/proc/self/net/dev', 'utf8').split('\n').some((line) => line.trimStart().startsWith(`${device}:`));
 }
 
 /** IFA_F_TENTATIVE of linux/if_addr.h. */

@@ -145,7 +145,7 @@ describe('a link of two commands', () => {
     expect(await link.next()).toEqual({ type: 'answer', ready: true });
     await link.seen({ type: 'link-up' });
     process.kill(pidIn('up'), 'SIGKILL');
-    expect(await link.next()).toMatchObject({ type: 'link-down', failure: { code: 'exit', detail: 'sh was ended by SIGKILL' } });
+    expect(await link.next()).toEqual({ type: 'link-down', reason: 'sh was ended by SIGKILL' });
     await until('down was run', () => existsSync(file('down')));
     expect(link.events.filter(({ type }) => type === 'link-up')).toHaveLength(1);
   });
