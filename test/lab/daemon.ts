@@ -81,7 +81,7 @@ export class Daemon {
 
   /** Resolves when the trap is set and `status` answers; rejects with the log if the daemon ends before. */
   async answers(): Promise<void> {
-    await this.program.says('daemon.started');
+    await this.program.says('daemon.started', { timeoutMs: 40_000 }); // one that ends is noticed at once
     await this.status();
   }
 
