@@ -4,7 +4,6 @@ import type { ClockPort, LinkPort, LogPort, Marks, Prefix } from './core/ports.j
 import { credentialsOf, type TunnelCredentials } from './credentials-of.js';
 import { AttachLink } from './link/attach.js';
 import { CommandLink } from './link/command.js';
-import { hasDevice } from './link/device.js';
 import { OpenvpnLink } from './link/openvpn.js';
 import type { ManagementAddress } from './management/client.js';
 import { fromFile } from './management/sources.js';
@@ -48,7 +47,7 @@ export async function linkOf(settings: TunnelSettings, { marks, folder, log, clo
     }
     case 'attach': {
       const password = link.passwordFile === undefined ? undefined : fromFile(link.passwordFile);
-      const port = new AttachLink({ name, device, address: managementAddress(link.management), password, credentials, remotes: link.remotes, hasDevice }, clock, log);
+      const port = new AttachLink({ name, device, address: managementAddress(link.management), password, credentials, remotes: link.remotes }, clock, log);
       return { port, remotes: () => port.remotes, isCurrent: () => Promise.resolve(true), ready: () => false, credentials: answers };
     }
     case 'command': {

@@ -27,7 +27,7 @@ const silent: LogPort = { debug: nothing, info: nothing, warn: nothing, error: n
 export async function rehearse(folder: string, clock: ClockPort): Promise<void> {
   const path = join(folder, 'rehearsal');
   const openvpn = createServer(playOpenvpn).listen(path);
-  const link = new AttachLink({ name: 'rehearsal', device: 'lo', address: { path }, password: undefined, credentials: undefined, remotes: [], hasDevice: () => true }, clock, silent);
+  const link = new AttachLink({ name: 'rehearsal', device: 'lo', address: { path }, password: undefined, credentials: undefined, remotes: [] }, clock, silent);
   try {
     await once(openvpn, 'listening');
     await wakeAndRest(link, clock);

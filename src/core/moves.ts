@@ -216,15 +216,14 @@ export function stopLink(tunnel: Tunnel, state: Draining, context: Context): Tra
 }
 
 /** The link that was up has ended by itself, instead of starting over; what was held since then wants the next one. */
-export function ended(tunnel: Tunnel, { redial: wake }: Dialing, context: Context): Transition {
-  const trap: readonly Effect[] = [...HOLD, { do: 'remind' }, { do: 'catch-first', on: false }];
-  return after(trap, wake ? dial(tunnel, 0, wake, context) : stay({ ...tunnel, state: idle(context, 0) }));
+export function ended(tunnel: Tunnel, state: Dialing, context: Context): Transition {
+  return gone(tunnel, state, context, [{ do: 'remind' }]);
 }
 
 /** The link has ended, as it should. The gate is closed again in case that closing it failed. */
-export function gone(tunnel: Tunnel, state: Draining, context: Context): Transition {
-  const trap: readonly Effect[] = [...HOLD, { do: 'catch-first', on: false }];
-  return after(trap, state.redial ? dial(tunnel, 0, state.redial, context) : stay({ ...tunnel, state: idle(context, 0) }));
+export function gone(tunnel: Tunnel, { redial: wake }: Draining | Dialing, context: Context, then: readonly Effect[] = []): Transition {
+  const trap: readonly Effect[] = [...HOLD, ...then, { do: 'catch-first', on: false }];
+  return after(trap, wake ? dial(tunnel, 0, wake, context) : stay({ ...tunnel, state: idle(context, 0) }));
 }
 
 // ——— what is remembered ———

@@ -43,11 +43,6 @@ export class Names implements NamesPort {
     this.#log = log;
   }
 
-  /** What is to be protected for them, each once. */
-  get prefixes(): readonly Prefix[] {
-    return [...new Set([...this.byName.values()].flat())];
-  }
-
   /** What each stands for; none for one that was never found. */
   get byName(): ReadonlyMap<string, readonly Prefix[]> {
     return new Map(this.#options.names.map((name) => {

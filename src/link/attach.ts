@@ -7,6 +7,7 @@ import type { Credentials } from '../management/credentials.js';
 import type { ManagementEvent } from '../management/events.js';
 import { ReconnectingClient, type AttachEvent } from '../management/reconnect.js';
 import type { SecretSource } from '../management/sources.js';
+import { hasDevice } from './device.js';
 import { ManagementWatch, type WatchEvent } from './management-watch.js';
 import { whenUsable } from './usable.js';
 
@@ -19,7 +20,6 @@ export interface AttachOptions {
   readonly credentials: Credentials | undefined;
   /** Addresses of the servers. */
   readonly remotes: readonly string[];
-  readonly hasDevice: (device: string) => boolean;
 }
 
 /** `away`: not connected. `resting`: nobody wants it, and it is in hold or on its way there. `dialing`: also while it is away and wanted. */
@@ -186,7 +186,7 @@ export class AttachLink implements LinkPort {
     this.#timer?.unsubscribe();
     this.#timer = whenUsable(connection, this.#clock).subscribe(() => {
       if (this.#phase !== 'connected') return;
-      const { device, hasDevice } = this.#options;
+      const { device } = this.#options;
       if (hasDevice(device)) {
         this.#events$.next({ type: 'link-up', ...connection });
         return;

@@ -72,6 +72,17 @@ const pauses: Partial<Record<EventName, string>> = {
   'pause, bypass': 'paused: gate bypass, answer, catch-first off, stop-link',
 };
 
+const connecting: Partial<Record<EventName, string>> = {
+  'network': 'dialing/connecting: redial',
+  'link-up': 'dialing/releasing: route, catch-first off, release',
+  'link-down, failed': 'backoff: gate reject, answer, catch-first off',
+  'link-down, refused': 'locked: gate reject, answer, catch-first off',
+  'gate failed': 'backoff: gate reject, answer, stop-link, catch-first off',
+  'other effect failed': 'backoff: gate reject, answer, stop-link, catch-first off',
+  'clock': 'backoff: gate reject, answer, stop-link, catch-first off',
+  'down': 'draining/stopping: answer, hold, gate hold, stop-link',
+};
+
 /** What is not in this table changes neither the state nor anything else. */
 const table: Record<StateName, Partial<Record<EventName, string>>> = {
   'paused': {
@@ -96,29 +107,15 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'gate failed': 'backoff: answer',
   },
   'dialing/connecting': {
-    'network': 'dialing/connecting: redial',
-    'link-up': 'dialing/releasing: route, catch-first off, release',
+    ...connecting,
     'link-down': 'backoff: gate reject, answer, catch-first off',
-    'link-down, failed': 'backoff: gate reject, answer, catch-first off',
-    'link-down, refused': 'locked: gate reject, answer, catch-first off',
-    'gate failed': 'backoff: gate reject, answer, stop-link, catch-first off',
-    'other effect failed': 'backoff: gate reject, answer, stop-link, catch-first off',
-    'clock': 'backoff: gate reject, answer, stop-link, catch-first off',
-    'down': 'draining/stopping: answer, hold, gate hold, stop-link',
   },
   'dialing/connecting, was up': {
+    ...connecting,
     'device missing': 'dialing/connecting: redial',
     'device back': 'dialing/connecting: redial',
-    'network': 'dialing/connecting: redial',
-    'link-up': 'dialing/releasing: route, catch-first off, release',
     'up': 'dialing/connecting',
     'link-down': 'idle: hold, gate hold, remind, catch-first off',
-    'link-down, failed': 'backoff: gate reject, answer, catch-first off',
-    'link-down, refused': 'locked: gate reject, answer, catch-first off',
-    'gate failed': 'backoff: gate reject, answer, stop-link, catch-first off',
-    'other effect failed': 'backoff: gate reject, answer, stop-link, catch-first off',
-    'clock': 'backoff: gate reject, answer, stop-link, catch-first off',
-    'down': 'draining/stopping: answer, hold, gate hold, stop-link',
   },
   'dialing/releasing': {
     'queue-failed': 'backoff: gate reject, answer, stop-link, catch-first off',

@@ -27,14 +27,12 @@ describe('a link that is attached', () => {
   let link: AttachLink;
   let alarm: Alarm;
   let events: LinkEvent[];
-  let hasDevice: boolean;
 
   beforeEach(async () => {
     openvpn = await FakeOpenVpn.start();
     for (const command of ['state on', 'hold on', 'hold release', 'signal SIGUSR1', 'auth-retry interact', 'username "Auth" "joe"', 'password "Auth" "pw"']) openvpn.answers.set(command, 'SUCCESS: done\r\n');
     alarm = new Alarm();
     events = [];
-    hasDevice = true;
   });
 
   afterEach(async () => {
@@ -44,9 +42,9 @@ describe('a link that is attached', () => {
   });
 
   /** Attaches to an OpenVPN that is where it says, and has said so before the link came. */
-  async function attach(says: string, state = '', credentials?: Credentials): Promise<void> {
+  async function attach(says: string, state = '', credentials?: Credentials, device = 'lo'): Promise<void> {
     openvpn.answers.set('state', `${state.slice('>STATE:'.length)}END\r\n`);
-    link = new AttachLink({ name: 'office', device: 'tun7', address: { path: openvpn.path }, password: undefined, credentials, remotes: [], hasDevice: () => hasDevice }, alarm.clock, log);
+    link = new AttachLink({ name: 'office', device, address: { path: openvpn.path }, password: undefined, credentials, remotes: [] }, alarm.clock, log);
     link.events$.subscribe((event) => events.push(event));
     await link.start();
     await openvpn.connected();
@@ -69,12 +67,11 @@ describe('a link that is attached', () => {
     await heard('hold release');
     openvpn.say(CONNECTED);
     await settled();
-    expect(events.at(-1)).toEqual({ type: 'link-up', device: 'tun7', addresses: { ipv4: '10.8.0.2' } });
+    expect(events.at(-1)).toEqual({ type: 'link-up', device: 'lo', addresses: { ipv4: '10.8.0.2' } });
   });
 
   it('a connection without its device is none: what is held is answered, and OpenVPN goes back into hold', async () => {
-    hasDevice = false;
-    await attach(HOLD.replace(':1', ':0'));
+    await attach(HOLD.replace(':1', ':0'), '', undefined, 'tun7');
     link.dial();
     await heard('hold release');
     openvpn.say(CONNECTED);
