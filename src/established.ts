@@ -3,6 +3,7 @@ import { DaemonError, messageOf } from './core/errors.js';
 import { partsOf, wentAnotherWay, type Forget, type ProtectedPart } from './core/established.js';
 import type { Gate, GatePort, GateTunnel, LogPort } from './core/ports.js';
 import { formatNet, parseNet, type Family } from './core/prefix.js';
+import { overriding } from './gate/overriding.js';
 import { Ownership } from './gate/ownership.js';
 import type { Conntrack } from './host/conntrack.js';
 import { hasDevice } from './link/device.js';
@@ -61,12 +62,7 @@ export function withoutEstablished(gate: GatePort, conntrack: ConntrackPort, log
   gate.events$.subscribe((event) => {
     if (event.type === 'gate-repaired') void end([...event.escaped].flatMap(([name, packets]) => (packets > 0 && gates.get(name) !== 'bypass' ? [name] : [])), new Set());
   });
-  return new Proxy(gate, {
-    get: (target, key): unknown => {
-      const own: unknown = Reflect.get(key in changed ? changed : target, key);
-      return typeof own === 'function' ? (own.bind(target) as unknown) : own;
-    },
-  });
+  return overriding(gate, changed);
 }
 
 interface Means {

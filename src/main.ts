@@ -1,14 +1,21 @@
 import { Subscription } from 'rxjs';
 import { loadApart } from './config/load-apart.js';
+import type { Settings } from './config/load.js';
 import { messageOf } from './core/errors.js';
 import { createDaemon, type Daemon } from './daemon.js';
 import { systemClock } from './host/clock.js';
 import { createLogger } from './host/log.js';
 import { ServiceManager } from './host/systemd.js';
+import { fitV8To } from './v8.js';
 
 /** Runs the daemon in the foreground until SIGTERM or SIGINT; SIGHUP reloads. Resolves after a clean end, rejects with a DaemonError if it can't start. */
 export async function runDaemon(configFile: string): Promise<void> {
-  const settings = await loadApart(configFile);
+  const load = async (queues?: Parameters<typeof loadApart>[1]): Promise<Settings> => {
+    const settings = await loadApart(configFile, queues);
+    fitV8To(settings.tunnels.length);
+    return settings;
+  };
+  const settings = await load();
   const log = createLogger(settings.log);
   const manager = ServiceManager.of(process.env, log);
   const signals = new Signals();
@@ -21,7 +28,7 @@ export async function runDaemon(configFile: string): Promise<void> {
   signals.on('SIGUSR1', () => { daemon?.signalReady(); });
   const watched = new Subscription();
   try {
-    daemon = await createDaemon(settings, log, { load: (queues) => loadApart(configFile, queues) });
+    daemon = await createDaemon(settings, log, { load });
     await manager.ready();
     watched.add(manager.watch(daemon.active$, systemClock));
     const signal = await signals.end;

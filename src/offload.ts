@@ -3,6 +3,7 @@ import { offloadedAmong, type TrackedConnection } from './core/established.js';
 import type { Gate, GatePort, LogPort, TrafficCounters } from './core/ports.js';
 import type { Net } from './core/prefix.js';
 import { ownDevices, protectedParts, type ConntrackPort } from './established.js';
+import { overriding } from './gate/overriding.js';
 import type { Flowtable } from './host/flowtables.js';
 
 export interface OffloadMeans {
@@ -157,14 +158,4 @@ class Ending {
     const families = ([4, 6] as const).filter((each) => parts.some(({ family }) => family === each));
     return (await Promise.all(families.map((family) => this.#means.conntrack.list(family, { offloaded: true })))).flat();
   }
-}
-
-/** The same gate but for some of its methods. */
-function overriding(gate: GatePort, changed: Partial<GatePort>): GatePort {
-  return new Proxy(gate, {
-    get: (target, key): unknown => {
-      const own: unknown = Reflect.get(key in changed ? changed : target, key);
-      return typeof own === 'function' ? (own.bind(target) as unknown) : own;
-    },
-  });
 }

@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { defer, Observable, of, switchMap } from 'rxjs';
+import { Observable } from 'rxjs';
 import type { ClockPort } from '../core/ports.js';
 
 /** A timer of Node.js takes no more, and fires at once for what is longer: 24.8 days. */
@@ -11,19 +11,22 @@ const LONGEST_MS = 2 ** 31 - 1;
  */
 export const systemClock: ClockPort = {
   now: () => performance.timeOrigin + performance.now(),
-  at: (time) => defer(() => {
-    const waitMs = Math.max(0, Math.ceil(time - systemClock.now()));
-    return after(Math.min(waitMs, LONGEST_MS)).pipe(switchMap(() => (systemClock.now() < time ? systemClock.at(time) : of(undefined))));
-  }),
-};
-
-/** RxJS's own timer is an interval within a scheduler, which costs more: each wake has some. */
-function after(waitMs: number): Observable<undefined> {
-  return new Observable((subscriber) => {
-    const timer = setTimeout(() => {
+  // Without operators, and without RxJS's own timer, which is an interval within a scheduler: each wake has some of these.
+  at: (time) => new Observable((subscriber) => {
+    let timer: NodeJS.Timeout;
+    const wait = (): void => {
+      const waitMs = Math.max(0, Math.ceil(time - systemClock.now()));
+      timer = setTimeout(due, Math.min(waitMs, LONGEST_MS));
+    };
+    const due = (): void => {
+      if (systemClock.now() < time) {
+        wait();
+        return;
+      }
       subscriber.next(undefined);
       subscriber.complete();
-    }, waitMs);
+    };
+    wait();
     return () => { clearTimeout(timer); };
-  });
-}
+  }),
+};

@@ -1,4 +1,4 @@
-import { defer, of, switchMap, type Observable } from 'rxjs';
+import { Observable } from 'rxjs';
 import type { ClockPort } from '../core/ports.js';
 import type { Connection } from '../core/words.js';
 import { hasTentativeAddress } from './device.js';
@@ -7,9 +7,16 @@ import { hasTentativeAddress } from './device.js';
 const PATIENCE_MS = 100;
 
 /** Emits once, and completes, when the connection's addresses can be used: at once, or a few milliseconds later. */
-export function whenUsable(connection: Connection, clock: ClockPort, patienceMs = PATIENCE_MS): Observable<unknown> {
-  return defer(() => {
-    if (connection.addresses.ipv6 === undefined || patienceMs === 0 || !hasTentativeAddress(connection.device)) return of(undefined);
-    return clock.at(clock.now() + 1).pipe(switchMap(() => whenUsable(connection, clock, patienceMs - 1)));
+export function whenUsable(connection: Connection, clock: ClockPort): Observable<undefined> {
+  return new Observable((subscriber) => {
+    const look = (patienceMs: number): void => {
+      if (connection.addresses.ipv6 !== undefined && patienceMs > 0 && hasTentativeAddress(connection.device)) {
+        subscriber.add(clock.at(clock.now() + 1).subscribe(() => { look(patienceMs - 1); }));
+        return;
+      }
+      subscriber.next(undefined);
+      subscriber.complete();
+    };
+    look(PATIENCE_MS);
   });
 }

@@ -41,6 +41,12 @@ class WholeLines extends Transform {
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
     let input = this.#promptPossible ? this.#takePrompts(chunk) : chunk;
+    // Mostly a chunk is some whole lines, none of which can be too long.
+    const whole = this.#heldBytes === 0 && input.length <= this.#limitBytes ? input.lastIndexOf(NEWLINE) + 1 : 0;
+    if (whole > 0) {
+      this.push(input.subarray(0, whole));
+      input = input.subarray(whole);
+    }
     for (let at = input.indexOf(NEWLINE); at >= 0; at = input.indexOf(NEWLINE)) {
       this.#hold(input.subarray(0, at));
       this.push(Buffer.concat([this.rest, input.subarray(at, at + 1)]));

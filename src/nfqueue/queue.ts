@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { NfQueue, type NfQueueError, type PacketBatch } from 'node-nfqueue';
 import { Subject } from 'rxjs';
 import { DaemonError, messageOf } from '../core/errors.js';
@@ -33,6 +34,12 @@ const FLOW_MS = 10;
 /** More than a flood can be chased: after this what arrives is accepted at once, though older packets may still wait. */
 const RELEASE_DEADLINE_MS = 2000;
 
+/** One release that is under way. */
+interface Releasing {
+  /** Ends it between two chunks. */
+  stopper?: AbortController;
+}
+
 /** Holds the packets of one tunnel in the kernel and gives them their verdicts. */
 export class HoldQueue implements QueuePort {
   readonly #events$ = new Subject<QueueEvent>();
@@ -44,7 +51,7 @@ export class HoldQueue implements QueuePort {
   readonly #held = new HeldPackets();
   readonly #counters = { held: 0, released: 0, rejected: 0, dropped: 0, lost: 0 };
   #mode: 'hold' | 'accept' | 'answer' = 'hold';
-  #releasing: AbortController | undefined;
+  #releasing: Releasing | undefined;
   /** The packet that came when nothing was held. */
   #first: WakePacket | undefined;
   /** Not all that is held are strays. */
@@ -88,13 +95,13 @@ export class HoldQueue implements QueuePort {
   hold(): void {
     this.#mode = 'hold';
     this.#looked = undefined;
-    this.#releasing?.abort();
+    this.#releasing?.stopper?.abort();
     this.#releasing = undefined;
   }
 
   release(): void {
     this.hold();
-    const releasing = new AbortController();
+    const releasing: Releasing = {};
     this.#releasing = releasing;
     this.#releaseAll(releasing).catch((error: unknown) => {
       this.#events$.next({ type: 'queue-failed', detail: messageOf(error) });
@@ -184,23 +191,28 @@ export class HoldQueue implements QueuePort {
     else this.#answered(batch.length);
   }
 
-  async #releaseAll(releasing: AbortController): Promise<void> {
+  async #releaseAll(releasing: Releasing): Promise<void> {
     const deadline = this.#clock.now() + RELEASE_DEADLINE_MS;
     let released = 0;
     // What arrives meanwhile is released behind what was there: nothing overtakes anything.
     while (this.#held.size > 0) {
       if (this.#clock.now() > deadline) this.#mode = 'accept';
       for (const { mark, ids } of this.#held.runs()) {
-        released += await this.#releaseRun(ids, mark, releasing.signal);
+        released += await this.#releaseRun(ids, mark, releasing);
         if (this.#releasing !== releasing) return;
       }
     }
     this.#mode = 'accept';
+    // Of many that wake together, those that still wait for their verdict go first.
+    await setImmediate();
+    if (this.#releasing !== releasing) return;
     this.#releasing = undefined;
     this.#events$.next({ type: 'released', packets: released });
   }
 
-  async #releaseRun(ids: readonly number[], mark: number, signal: AbortSignal): Promise<number> {
+  async #releaseRun(ids: readonly number[], mark: number, releasing: Releasing): Promise<number> {
+    // One packet goes at once: there is nothing to be stopped, and a controller costs more than a verdict.
+    const signal = ids.length > 1 ? (releasing.stopper ??= new AbortController()).signal : undefined;
     const { sent, remaining } = await this.#queue.release(ids, { verdict: 'accept', mark: this.#marked(mark, this.#options.marks.release), ...PACE, signal });
     this.#held.delete(ids.slice(0, ids.length - remaining));
     this.#counters.released += sent;
