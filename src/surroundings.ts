@@ -1,4 +1,4 @@
-import { catchError, defer, EMPTY, retry, switchMap, timer } from 'rxjs';
+import { catchError, defer, EMPTY, retry, switchMap } from 'rxjs';
 import { messageOf } from './core/errors.js';
 import type { GatePort, LogPort } from './core/ports.js';
 import { routeProtocol } from './gate/names.js';
@@ -37,7 +37,7 @@ export async function watchSurroundings(tunnels: TunnelSet, gate: Pick<GatePort,
   const mended$ = defer(() => gate.mendRoutes()).pipe(
     retry({ count: 8, delay: (error, times) => {
       log.error({ event: 'gate.routes_not_mended' }, `catch routes that somebody removed are not back yet: ${messageOf(error)}`);
-      return timer(RETRY_MS * 2 ** times);
+      return systemClock.at(systemClock.now() + RETRY_MS * 2 ** times);
     } }),
     catchError(() => EMPTY),
   );

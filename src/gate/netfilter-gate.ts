@@ -1,8 +1,8 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { Addresses, CarryOut, Gate, GatePort, GateTunnel, Marks, TrafficCounters } from '../core/ports.js';
-import { DaemonError } from '../core/errors.js';
 import { formatNet, type Net } from '../core/prefix.js';
-import { hasRules, Installed, type Current } from './current.js';
+import { GateChanges } from './changes.js';
+import { Installed, type Current } from './current.js';
 import type { Firewall } from './firewall.js';
 import { Learners, type Waiting } from './learner.js';
 import { learnable, learnedPart, withLearned } from './learned.js';
@@ -43,6 +43,7 @@ export class NetfilterGate implements GatePort {
   readonly #parts: GateParts;
   #plan: Plan | undefined;
   readonly #installed = new Installed();
+  readonly #changes: GateChanges;
   #last: Promise<unknown> = Promise.resolve();
   /** An install over an earlier one has failed: what the kernel has is not known. */
   #unclear = false;
@@ -56,6 +57,7 @@ export class NetfilterGate implements GatePort {
 
   constructor(parts: GateParts) {
     this.#parts = parts;
+    this.#changes = new GateChanges({ firewall: parts.firewall, routing: parts.routing, installed: this.#installed });
     this.#repair = new SelfRepair({
       inTurn: (change) => this.#inTurn(change),
       intact: () => this.#intact(),
@@ -83,11 +85,11 @@ export class NetfilterGate implements GatePort {
       // What is to be closed is not opened again by a repair, even if closing it fails.
       if (gate === 'hold' || gate === 'reject') this.#installed.of(tunnel).wanted = gate;
       try {
-        await this.#set(this.#installed.of(tunnel), gate, carryOut);
+        await this.#changes.set(this.#installed.of(tunnel), gate, carryOut);
       } catch (error) {
         // Has somebody taken away what was to be changed?
         if (!(await this.#repair.check())) throw error;
-        await this.#set(this.#installed.of(tunnel), gate, carryOut);
+        await this.#changes.set(this.#installed.of(tunnel), gate, carryOut);
       }
     });
     this.#repair.acted();
@@ -98,18 +100,14 @@ export class NetfilterGate implements GatePort {
   expect(tunnel: string, gate: Gate): void {
     void this.#inTurn(async () => {
       const current = this.#installed.get(tunnel);
-      const firewall = await this.#firewall();
-      if (current?.gate === undefined || !hasRules(current) || current.gate === gate || current.expected?.to === gate) return;
-      current.expected?.change.cancel();
-      const change = firewall.prepareSwitch?.(current.planned, current.gate, gate);
-      current.expected = change && { from: current.gate, to: gate, change };
+      if (current !== undefined) await this.#changes.expect(current, gate);
     });
   }
 
   async catchFirst(tunnel: string, on: boolean): Promise<void> {
     // A release waits for this, and the turn may be another tunnel's for as long as its programs take.
     if (this.#installed.of(tunnel).catchFirst === on) return;
-    await this.#inTurn(() => this.#catchFirst(this.#installed.of(tunnel), on));
+    await this.#inTurn(() => this.#changes.catchFirst(this.#installed.of(tunnel), on));
   }
 
   async route(tunnel: string): Promise<void> {
@@ -248,8 +246,8 @@ export class NetfilterGate implements GatePort {
       current.routed = before?.routed === true;
       if (keptOf(current.addresses).length > 0) await firewall.keepAddresses(current.planned, keptOf(current.addresses));
       if (current.routed) await this.#parts.routing.intoDevice(current.planned);
-      await this.#switch(firewall, current, from.get(current.planned.id) ?? 'hold', gateOf(name) ?? before?.wanted ?? 'hold');
-      if (before?.catchFirst === true) await this.#catchFirst(current, true);
+      await this.#changes.switch(current, from.get(current.planned.id) ?? 'hold', gateOf(name) ?? before?.wanted ?? 'hold');
+      if (before?.catchFirst === true) await this.#changes.catchFirst(current, true);
     }
     // a device may have come meanwhile
     for (;;) {
@@ -260,7 +258,7 @@ export class NetfilterGate implements GatePort {
     }
     const closed = [...next].flatMap(([name, current]) => (this.#installed.get(name)?.wanted === 'open' && current.wanted !== 'open' ? [current] : []));
     this.#installed.replace(next);
-    for (const current of closed) await this.#leaveDevice(current);
+    for (const current of closed) await this.#changes.leaveDevice(current);
   }
 
   async #intact(): Promise<boolean> {
@@ -287,7 +285,7 @@ export class NetfilterGate implements GatePort {
       if (gate !== undefined) continue; // an attempt before this one has brought it back
       if (keptOf(addresses).length > 0) await firewall.keepAddresses(planned, keptOf(addresses));
       if (wanted !== 'hold') await firewall.switchGate(planned, 'hold', wanted);
-      if (current.uncaught && wanted !== 'bypass') await this.#closeRoutes(current);
+      if (current.uncaught && wanted !== 'bypass') await this.#changes.closeRoutes(current);
       current.gate = wanted;
     }
     this.#closedByMend = false;
@@ -326,83 +324,6 @@ export class NetfilterGate implements GatePort {
     this.#toldOfMost = true;
     const { warn, mostLearned } = this.#parts;
     warn('domains.too_many', `domains stand for more than ${mostLearned} addresses: packets to others are dropped until the next reload`);
-  }
-
-  async #set(current: Current, gate: Gate, carryOut: CarryOut | undefined): Promise<void> {
-    const firewall = await this.#firewall();
-    const from = current.gate ?? (hasRules(current) ? await firewall.readGate(current.planned) : current.wanted);
-    if (from === undefined) throw new DaemonError('FIREWALL_FAILED', `the gate of ${current.planned.tunnel.name} is in no known state`, { hint: 'has something else changed our sets? a restart installs them anew' });
-    await this.#switch(firewall, current, from, gate, carryOut);
-  }
-
-  async #switch(firewall: Firewall, current: Current, from: Gate, gate: Gate, carryOut?: CarryOut): Promise<void> {
-    current.gate = undefined;
-    if (from !== gate) {
-      if (gate === 'bypass') await this.#openRoutes(current);
-      try {
-        await this.#change(firewall, current, from, gate, carryOut);
-      } catch (error) {
-        if (gate === 'bypass') await this.#closeRoutes(current).catch(() => undefined);
-        throw error;
-      }
-    } else {
-      current.expected?.change.cancel();
-      current.expected = undefined;
-    }
-    // Should that fail, the gate is closed all the same.
-    if (current.uncaught && gate !== 'bypass') await this.#closeRoutes(current);
-    current.gate = current.wanted = gate;
-    if (from !== gate && (gate === 'hold' || gate === 'reject')) await this.#leaveDevice(current);
-  }
-
-  /** Routes into a device that is still there would lead nowhere, past the catch routes; those of others who share it stay. */
-  async #leaveDevice(current: Current): Promise<void> {
-    if (!current.routed) return;
-    current.routed = false;
-    if (routesIntoDevice(current.planned).byGate.length === 0) return;
-    const { routing } = this.#parts;
-    const { device } = current.planned.tunnel;
-    await routing.outOfDevice(current.planned);
-    for (const other of this.#installed.all()) if (other.routed && other.planned.tunnel.device === device) await routing.intoDevice(other.planned);
-  }
-
-  /** By what was prepared for just this change, if it works; anything else that was prepared ends. */
-  async #change(firewall: Firewall, current: Current, from: Gate, to: Gate, carryOut: CarryOut | undefined): Promise<void> {
-    const { expected, planned } = current;
-    current.expected = undefined;
-    if (!hasRules(current)) return;
-    if (expected?.from === from && expected.to === to) {
-      try {
-        await expected.change.apply();
-        return;
-      } catch (error) {
-        // it may have ended before its time; has it done its work?
-        if ((await firewall.readGate(planned)) !== from) throw error;
-      }
-    } else {
-      expected?.change.cancel();
-    }
-    await firewall.switchGate(planned, from, to, carryOut);
-  }
-
-  async #catchFirst(current: Current, on: boolean): Promise<void> {
-    if (current.catchFirst === on || (on && current.gate === 'bypass')) return;
-    await this.#parts.routing.catchFirst(current.planned, current.addresses, on);
-    current.catchFirst = on;
-  }
-
-  /** Under `bypass` packets take whatever route there is without us. */
-  async #openRoutes(current: Current): Promise<void> {
-    const { routing } = this.#parts;
-    await this.#catchFirst(current, false);
-    current.routed = false;
-    current.uncaught = true;
-    await routing.catching(current.planned, current.addresses, false);
-  }
-
-  async #closeRoutes(current: Current): Promise<void> {
-    await this.#parts.routing.catching(current.planned, current.addresses, true);
-    current.uncaught = false;
   }
 
   #firewall(): Promise<Firewall> {

@@ -1,0 +1,111 @@
+import { DaemonError } from '../core/errors.js';
+import type { CarryOut, Gate } from '../core/ports.js';
+import { hasRules, type Current, type Installed } from './current.js';
+import type { Firewall } from './firewall.js';
+import { routesIntoDevice } from './planned-tunnel.js';
+import type { Routing } from './routing.js';
+
+export interface GateChangesParts {
+  readonly firewall: () => Promise<Firewall>;
+  readonly routing: Routing;
+  readonly installed: Installed;
+}
+
+/** Changes of one tunnel's gate, with the routes that go with each. One after the other: that is the caller's business. */
+export class GateChanges {
+  readonly #firewall: () => Promise<Firewall>;
+  readonly #routing: Routing;
+  readonly #installed: Installed;
+
+  constructor({ firewall, routing, installed }: GateChangesParts) {
+    this.#firewall = firewall;
+    this.#routing = routing;
+    this.#installed = installed;
+  }
+
+  /** What takes time is done ahead, if the gate is where it can be switched from. */
+  async expect(current: Current, gate: Gate): Promise<void> {
+    const firewall = await this.#firewall();
+    if (current.gate === undefined || !hasRules(current) || current.gate === gate || current.expected?.to === gate) return;
+    current.expected?.change.cancel();
+    const change = firewall.prepareSwitch?.(current.planned, current.gate, gate);
+    current.expected = change && { from: current.gate, to: gate, change };
+  }
+
+  /** From wherever the gate is. Rejects with FIREWALL_FAILED if that can't be told. */
+  async set(current: Current, gate: Gate, carryOut: CarryOut | undefined): Promise<void> {
+    const from = current.gate ?? (hasRules(current) ? await (await this.#firewall()).readGate(current.planned) : current.wanted);
+    if (from === undefined) throw new DaemonError('FIREWALL_FAILED', `the gate of ${current.planned.tunnel.name} is in no known state`, { hint: 'has something else changed our sets? a restart installs them anew' });
+    await this.switch(current, from, gate, carryOut);
+  }
+
+  /** The gate and the routes that go with it, in the order in which nothing gets past. */
+  async switch(current: Current, from: Gate, gate: Gate, carryOut?: CarryOut): Promise<void> {
+    current.gate = undefined;
+    if (from !== gate) {
+      if (gate === 'bypass') await this.#openRoutes(current);
+      try {
+        await this.#change(current, from, gate, carryOut);
+      } catch (error) {
+        if (gate === 'bypass') await this.closeRoutes(current).catch(() => undefined);
+        throw error;
+      }
+    } else {
+      current.expected?.change.cancel();
+      current.expected = undefined;
+    }
+    // Should that fail, the gate is closed all the same.
+    if (current.uncaught && gate !== 'bypass') await this.closeRoutes(current);
+    current.gate = current.wanted = gate;
+    if (from !== gate && (gate === 'hold' || gate === 'reject')) await this.leaveDevice(current);
+  }
+
+  /** Routes into a device that is still there would lead nowhere, past the catch routes; those of others who share it stay. */
+  async leaveDevice(current: Current): Promise<void> {
+    if (!current.routed) return;
+    current.routed = false;
+    if (routesIntoDevice(current.planned).byGate.length === 0) return;
+    const { device } = current.planned.tunnel;
+    await this.#routing.outOfDevice(current.planned);
+    for (const other of this.#installed.all()) if (other.routed && other.planned.tunnel.device === device) await this.#routing.intoDevice(other.planned);
+  }
+
+  /** By what was prepared for just this change, if it works; anything else that was prepared ends. */
+  async #change(current: Current, from: Gate, to: Gate, carryOut: CarryOut | undefined): Promise<void> {
+    const { expected, planned } = current;
+    current.expected = undefined;
+    if (!hasRules(current)) return;
+    const firewall = await this.#firewall();
+    if (expected?.from === from && expected.to === to) {
+      try {
+        await expected.change.apply();
+        return;
+      } catch (error) {
+        // it may have ended before its time; has it done its work?
+        if ((await firewall.readGate(planned)) !== from) throw error;
+      }
+    } else {
+      expected?.change.cancel();
+    }
+    await firewall.switchGate(planned, from, to, carryOut);
+  }
+
+  async catchFirst(current: Current, on: boolean): Promise<void> {
+    if (current.catchFirst === on || (on && current.gate === 'bypass')) return;
+    await this.#routing.catchFirst(current.planned, current.addresses, on);
+    current.catchFirst = on;
+  }
+
+  /** Under `bypass` packets take whatever route there is without us. */
+  async #openRoutes(current: Current): Promise<void> {
+    await this.catchFirst(current, false);
+    current.routed = false;
+    current.uncaught = true;
+    await this.#routing.catching(current.planned, current.addresses, false);
+  }
+
+  async closeRoutes(current: Current): Promise<void> {
+    await this.#routing.catching(current.planned, current.addresses, true);
+    current.uncaught = false;
+  }
+}
