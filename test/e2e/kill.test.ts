@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type Capture, watchUnderlay } from '../lab/capture.js';
 import { commandLine, Daemon } from '../lab/daemon.js';
 import { changes, networkState } from '../lab/judge.js';
+import { keepOn } from '../lab/keep-on.js';
 import { Lab, serviceAddress, servicePort } from '../lab/lab.js';
 import { sleep, until } from '../lab/wait.js';
 
@@ -107,21 +108,10 @@ describe('kill -9 under traffic', () => {
 
 /** Flows from the LAN and from the router, IPv4 and IPv6, and connects, until it is told to end. */
 function startTraffic({ probes }: Lab): () => Promise<void> {
-  let ended = false;
-  const keepOn = async (once: () => Promise<unknown>): Promise<void> => {
-    while (!ended) {
-      await once();
-      await sleep(5);
-    }
-  };
-  const running = [probes.lan, probes.router].flatMap((probe) => Object.values(serviceAddress).flatMap((address) => [
-    keepOn(() => probe.send({ address, port: 9000, count: 200, rate: 400 })),
-    keepOn(() => probe.connect(address, servicePort, 300)),
-  ]));
-  return async () => {
-    ended = true;
-    await Promise.all(running);
-  };
+  return keepOn([probes.lan, probes.router].flatMap((probe) => Object.values(serviceAddress).flatMap((address) => [
+    () => probe.send({ address, port: 9000, count: 200, rate: 400 }),
+    () => probe.connect(address, servicePort, 300),
+  ])), 5);
 }
 
 async function eventuallyAnswered({ probes }: Lab): Promise<void> {

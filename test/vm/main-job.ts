@@ -3,6 +3,7 @@ import { addresses, devices } from '../lab/addresses.js';
 import { Capture, watchUnderlay } from '../lab/capture.js';
 import { commandLine, Daemon } from '../lab/daemon.js';
 import { changes, networkState } from '../lab/judge.js';
+import { keepOn } from '../lab/keep-on.js';
 import { Lab, serviceAddress, servicePort } from '../lab/lab.js';
 import type { Answer, Probe } from '../lab/probe.js';
 import { sleep, until } from '../lab/wait.js';
@@ -155,21 +156,10 @@ export function mainJob(gate: 'nft' | 'condition'): void {
 
 /** Datagrams and connects from the LAN and from the router, until it is told to end. */
 function startTraffic({ probes }: Lab): () => Promise<void> {
-  let ended = false;
-  const keepOn = async (once: () => Promise<unknown>): Promise<void> => {
-    while (!ended) {
-      await once();
-      await sleep(20);
-    }
-  };
-  const running = [
-    keepOn(() => probes.lan.send({ address: serviceAddress.ipv4, port: 9000, count: 20, rate: 100 })),
-    keepOn(() => probes.router.send({ address: serviceAddress.ipv6, port: 9000, count: 20, rate: 100 })),
-    keepOn(() => probes.lan.connect(serviceAddress.ipv6, servicePort, 500)),
-    keepOn(() => probes.router.connect(serviceAddress.ipv4, servicePort, 500)),
-  ];
-  return async () => {
-    ended = true;
-    await Promise.all(running);
-  };
+  return keepOn([
+    () => probes.lan.send({ address: serviceAddress.ipv4, port: 9000, count: 20, rate: 100 }),
+    () => probes.router.send({ address: serviceAddress.ipv6, port: 9000, count: 20, rate: 100 }),
+    () => probes.lan.connect(serviceAddress.ipv6, servicePort, 500),
+    () => probes.router.connect(serviceAddress.ipv4, servicePort, 500),
+  ], 20);
 }
