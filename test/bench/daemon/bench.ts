@@ -16,7 +16,6 @@ export async function run({ rounds = DEFAULT_ROUNDS, progress }: BenchOptions): 
   const warm = await measureWakes('warm', rounds, progress);
   const linked = await measureTraffic('link', Math.ceil(rounds / 2), progress);
   const traffic = await measureTraffic('processor', rounds, progress);
-  const besideNat = await measureTraffic('processor, beside NAT', rounds, progress);
   progress('idle: 40 s each');
   const [bareMb, idle, idleWarm, alwaysOn] = await Promise.all([bareNodeMb(), measureIdle('cold'), measureIdle('warm'), measureAlwaysOn()]);
   const scale: Row[] = [];
@@ -34,7 +33,6 @@ export async function run({ rounds = DEFAULT_ROUNDS, progress }: BenchOptions): 
       { title: 'a wake, ms', rows: [wakeRow('cold', cold.later), wakeRow('cold, the first of a daemon', [cold.first]), wakeRow('warm', warm.later), wakeRow('warm, the first of a daemon', [warm.first])] },
       { title: 'one TCP connection through the tunnel over a link of 100 Mbit/s', rows: trafficRows(linked) },
       { title: 'one TCP connection through the tunnel, bound by the processor', rows: trafficRows(traffic) },
-      { title: 'the same on a router that has NAT for its uplink', rows: trafficRows(besideNat) },
       {
         title: 'while nobody wants the tunnel',
         rows: [
@@ -50,7 +48,6 @@ export async function run({ rounds = DEFAULT_ROUNDS, progress }: BenchOptions): 
       target('overhead of a warm wake over OpenVPN alone', overheads(warm.later), 'at most', 2, 'ms'),
       target('traffic over a link of 100 Mbit/s, with : without it', trafficRatios(linked), 'at least', 0.99),
       target('traffic bound by the processor, with : without it', trafficRatios(traffic), 'at least', 0.99),
-      target('traffic beside NAT of the router, with : without it', trafficRatios(besideNat), 'at least', 0.99),
       target('resident memory over a bare Node process', [idle.residentMb - bareMb], 'at most', 25, 'MB'),
       target('bytes a day while idle', [idle.bytesPerDay], 'at most', 0, 'bytes'),
     ],

@@ -16,11 +16,8 @@ export interface TrafficFigures {
 /** What a link of an office or a phone carries, at either end of it. */
 const LINK = ['rate', '100mbit', 'burst', '64kb', 'latency', '50ms'];
 
-/**
- * What bounds the traffic: a link of 100 Mbit/s, or the processor, which carries both ends of everything here; and that on a
- * router that has NAT for its uplink, as most have, and with it connection tracking for every packet.
- */
-export type Bound = 'link' | 'processor' | 'processor, beside NAT';
+/** What bounds the traffic: a link of 100 Mbit/s, or the processor, which carries both ends of everything here. */
+export type Bound = 'link' | 'processor';
 
 /** iperf3 from the LAN host to the service, through the daemon's tunnel and through OpenVPN's alone: in every round twice each, so that neither has the better moment. */
 export async function measureTraffic(bound: Bound, rounds: number, progress: (text: string) => void): Promise<TrafficFigures[]> {
@@ -31,7 +28,6 @@ export async function measureTraffic(bound: Bound, rounds: number, progress: (te
         await host.run('tc', ['qdisc', 'replace', 'dev', device, 'root', 'tbf', ...LINK]);
       }
     }
-    if (bound === 'processor, beside NAT') await lab.topology.router.run('iptables', ['-t', 'nat', '-A', 'POSTROUTING', '-o', devices.router.underlay, '-j', 'MASQUERADE']);
     const server = Program.start('iperf3', ['--server', '--port', String(PORT), '--forceflush'], { netns: lab.topology.service, folder: lab.folder, label: 'iperf3' });
     await server.says('Server listening');
     const figures: TrafficFigures[] = [];
