@@ -26,8 +26,13 @@ export function routesIntoDevice({ routes, learned, tunnel: { named = [], protec
   // what names and domains stand for changes while the link is up
   const [names, whole] = [new Set([...named, ...learned]), new Set(protect)];
   const left = linkRoutes === undefined ? (prefix: Prefix): boolean => !whole.has(prefix) : (): boolean => routes.length - learned.size > linkRoutes;
-  const isOurs = (net: Net): boolean => net.length > 0 && (names.has(formatNet(net)) || left(formatNet(net)));
-  return { byLink: routes.filter((net) => !isOurs(net)), byGate: routes.filter(isOurs) };
+  const isOurs = (net: Net): boolean => {
+    const prefix = formatNet(net);
+    return net.length > 0 && (names.has(prefix) || left(prefix));
+  };
+  const [byLink, byGate]: [Net[], Net[]] = [[], []];
+  for (const net of routes) (isOurs(net) ? byGate : byLink).push(net);
+  return { byLink, byGate };
 }
 
 /** Whether dnsmasq fills sets for it. */

@@ -281,7 +281,7 @@ export class Routing {
   }
 }
 
-const textOf = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join('');
+const textOf = (lines: readonly string[]): string => `${lines.join('\n')}\n`;
 
 const key = (route: Route): string => `${route.family} ${nameRoute(route)}`;
 
