@@ -1,6 +1,6 @@
 import { Subscription } from 'rxjs';
 import { loadApart } from './config/load-apart.js';
-import type { Settings } from './config/load.js';
+import type { Queues, Settings } from './config/load.js';
 import { messageOf } from './core/errors.js';
 import { createDaemon, type Daemon } from './daemon.js';
 import { systemClock } from './host/clock.js';
@@ -10,7 +10,7 @@ import { fitV8To } from './v8.js';
 
 /** Runs the daemon in the foreground until SIGTERM or SIGINT; SIGHUP reloads. Resolves after a clean end, rejects with a DaemonError if it can't start. */
 export async function runDaemon(configFile: string): Promise<void> {
-  const load = async (queues?: Parameters<typeof loadApart>[1]): Promise<Settings> => {
+  const load = async (queues?: Queues): Promise<Settings> => {
     const settings = await loadApart(configFile, queues);
     fitV8To(settings.tunnels.length);
     return settings;

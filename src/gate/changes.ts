@@ -13,19 +13,15 @@ export interface GateChangesParts {
 
 /** Changes of one tunnel's gate, with the routes that go with each. One after the other: that is the caller's business. */
 export class GateChanges {
-  readonly #firewall: () => Promise<Firewall>;
-  readonly #routing: Routing;
-  readonly #installed: Installed;
+  readonly #parts: GateChangesParts;
 
-  constructor({ firewall, routing, installed }: GateChangesParts) {
-    this.#firewall = firewall;
-    this.#routing = routing;
-    this.#installed = installed;
+  constructor(parts: GateChangesParts) {
+    this.#parts = parts;
   }
 
   /** What takes time is done ahead, if the gate is where it can be switched from. */
   async expect(current: Current, gate: Gate): Promise<void> {
-    const firewall = await this.#firewall();
+    const firewall = await this.#parts.firewall();
     if (current.gate === undefined || !hasRules(current) || current.gate === gate || current.expected?.to === gate) return;
     current.expected?.change.cancel();
     const change = firewall.prepareSwitch?.(current.planned, current.gate, gate);
@@ -34,7 +30,7 @@ export class GateChanges {
 
   /** From wherever the gate is. Rejects with FIREWALL_FAILED if that can't be told. */
   async set(current: Current, gate: Gate, carryOut: CarryOut | undefined): Promise<void> {
-    const from = current.gate ?? (hasRules(current) ? await (await this.#firewall()).readGate(current.planned) : current.wanted);
+    const from = current.gate ?? (hasRules(current) ? await (await this.#parts.firewall()).readGate(current.planned) : current.wanted);
     if (from === undefined) throw new DaemonError('FIREWALL_FAILED', `the gate of ${current.planned.tunnel.name} is in no known state`, { hint: 'has something else changed our sets? a restart installs them anew' });
     await this.switch(current, from, gate, carryOut);
   }
@@ -66,8 +62,8 @@ export class GateChanges {
     current.routed = false;
     if (routesIntoDevice(current.planned).byGate.length === 0) return;
     const { device } = current.planned.tunnel;
-    await this.#routing.outOfDevice(current.planned);
-    for (const other of this.#installed.all()) if (other.routed && other.planned.tunnel.device === device) await this.#routing.intoDevice(other.planned);
+    await this.#parts.routing.outOfDevice(current.planned);
+    for (const other of this.#parts.installed.all()) if (other.routed && other.planned.tunnel.device === device) await this.#parts.routing.intoDevice(other.planned);
   }
 
   /** By what was prepared for just this change, if it works; anything else that was prepared ends. */
@@ -75,7 +71,7 @@ export class GateChanges {
     const { expected, planned } = current;
     current.expected = undefined;
     if (!hasRules(current)) return;
-    const firewall = await this.#firewall();
+    const firewall = await this.#parts.firewall();
     if (expected?.from === from && expected.to === to) {
       try {
         await expected.change.apply();
@@ -90,9 +86,10 @@ export class GateChanges {
     await firewall.switchGate(planned, from, to, carryOut);
   }
 
+  /** As GatePort's, but for `bypass`, which has no catch routes. */
   async catchFirst(current: Current, on: boolean): Promise<void> {
     if (current.catchFirst === on || (on && current.gate === 'bypass')) return;
-    await this.#routing.catchFirst(current.planned, current.addresses, on);
+    await this.#parts.routing.catchFirst(current.planned, current.addresses, on);
     current.catchFirst = on;
   }
 
@@ -101,11 +98,12 @@ export class GateChanges {
     await this.catchFirst(current, false);
     current.routed = false;
     current.uncaught = true;
-    await this.#routing.catching(current.planned, current.addresses, false);
+    await this.#parts.routing.catching(current.planned, current.addresses, false);
   }
 
+  /** The catch routes are back. */
   async closeRoutes(current: Current): Promise<void> {
-    await this.#routing.catching(current.planned, current.addresses, true);
+    await this.#parts.routing.catching(current.planned, current.addresses, true);
     current.uncaught = false;
   }
 }

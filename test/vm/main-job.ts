@@ -38,7 +38,7 @@ export function mainJob(gate: 'nft' | 'condition'): void {
     let port = 9000;
 
     beforeAll(async () => {
-      // Emulated, the server's OpenVPN reads too late what a burst brings: its buffer is the largest that may be, twice the usual one.
+      // Emulated, the server's OpenVPN reads too late what a burst brings: its buffer is larger than usual.
       lab = await Lab.open({ server: { lines: ['rcvbuf 425984'] } });
       untouched = await networkState(lab.topology.router);
       daemon = await Daemon.start(lab, options());

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { ReconnectingClient, Secret, type AttachEvent, type ReconnectOptions } from '../../../src/management/index.js';
+import { ReconnectingClient, Secret, type AttachEvent, type Clock, type ReconnectOptions } from '../../../src/management/index.js';
 import { FakeOpenVpn, GREETING } from './fake-openvpn.js';
 
 const cleanUps: (() => Promise<void>)[] = [];
@@ -95,6 +95,25 @@ describe('ReconnectingClient', () => {
     await watched.client.close();
     server.close();
     await rm(dirname(path), { recursive: true, force: true });
+  });
+
+  it('waits longer from try to try, and half a second at most', async () => {
+    const fake = await openvpn();
+    await fake.stop();
+    const silentMs = 60_000;
+    const waits: number[] = [];
+    const clock: Clock = {
+      now: () => 0,
+      after: (delayMs, callback) => {
+        if (delayMs === silentMs) return () => undefined; // how long a connection may say nothing, not a wait between two
+        waits.push(delayMs);
+        const timer = setTimeout(callback, 0);
+        return () => { clearTimeout(timer); };
+      },
+    };
+    const watched = new Watched({ path: fake.path, clock, silentMs });
+    await watched.until(() => waits.length >= 7);
+    expect(waits.slice(0, 7)).toEqual([50, 100, 200, 400, 500, 500, 500]);
   });
 
   it('says that another client has OpenVPN, and waits behind it', async () => {
