@@ -2,7 +2,7 @@ import { networkInterfaces, type NetworkInterfaceInfo } from 'node:os';
 import { DaemonError, messageOf } from './core/errors.js';
 import { partsOf, wentAnotherWay, type Forget, type ProtectedPart } from './core/established.js';
 import type { Gate, GatePort, GateTunnel, LogPort } from './core/ports.js';
-import { formatNet, parseNet, type Family } from './core/prefix.js';
+import { formatNet, parseNet, type Family, type Net } from './core/prefix.js';
 import { overriding } from './gate/overriding.js';
 import { Ownership } from './gate/ownership.js';
 import type { Conntrack } from './host/conntrack.js';
@@ -11,9 +11,11 @@ import { hasDevice } from './link/device.js';
 /** The part of `Conntrack` that is needed. */
 export type ConntrackPort = Pick<Conntrack, 'list' | 'forget'>;
 
+type OwnAddress = Pick<NetworkInterfaceInfo, 'address' | 'cidr'>;
+
 /** The devices of this host; others in tests. */
 export interface Devices {
-  addresses(): NodeJS.Dict<readonly Pick<NetworkInterfaceInfo, 'address' | 'cidr'>[]>;
+  addresses(): NodeJS.Dict<readonly OwnAddress[]>;
   has(device: string): boolean;
 }
 
@@ -28,10 +30,14 @@ export const ownDevices: Devices = { addresses: networkInterfaces, has: hasDevic
 export function withoutEstablished(gate: GatePort, conntrack: ConntrackPort, log: LogPort, devices = ownDevices): GatePort {
   let tunnels: readonly GateTunnel[] = [];
   const gates = new Map<string, Gate>();
-  /** Prefixes that no packet got to but through a tunnel since the last install. */
-  let guarded: ReadonlySet<string> = new Set();
-  const end = (names: readonly string[], not: ReadonlySet<string>): Promise<void> => endEstablished(tunnels, tunnels.flatMap(({ name, established }) => (names.includes(name) && established !== 'keep' ? [name] : [])), not, { conntrack, log, devices });
-  const prefixesOf = (names: readonly string[]): readonly string[] => [...protectedParts(tunnels, names, devices).values()].flat().map(({ net }) => formatNet(net));
+  /** What no packet got to but through a tunnel since the last install. Networks, not texts: there may be a hundred thousand, and they are compared only when something changes. */
+  let guarded: readonly Net[] = [];
+  const partsOfThese = (names: readonly string[]): ReadonlyMap<string, readonly ProtectedPart[]> => protectedParts(tunnels, names, devices);
+  const keeps = (name: string): boolean => tunnels.find((tunnel) => tunnel.name === name)?.established === 'keep';
+  const end = (parts: ReadonlyMap<string, readonly ProtectedPart[]>, not: readonly Net[]): Promise<void> => {
+    const ending = [...parts].filter(([name]) => !keeps(name));
+    return endEstablished(ending.map(([name]) => name), without(ending.flatMap(([, own]) => own), not), addressesElsewhere(tunnels, devices), { conntrack, log });
+  };
   const changed: Pick<GatePort, 'install' | 'set'> = {
     install: async (...args) => {
       await gate.install(...args);
@@ -40,42 +46,45 @@ export function withoutEstablished(gate: GatePort, conntrack: ConntrackPort, log
       const earlier = new Map(gates);
       gates.clear();
       for (const { name } of installed) gates.set(name, gateOf(name) ?? earlier.get(name) ?? 'hold');
-      const closed = [...gates].flatMap(([name, now]) => (now === 'bypass' ? [] : [name]));
-      await end(closed, guarded);
+      const parts = partsOfThese([...gates].flatMap(([name, now]) => (now === 'bypass' ? [] : [name])));
+      await end(parts, guarded);
       // Of a tunnel that keeps them, some may still go another way.
-      const keeping = new Set(installed.filter(({ established }) => established === 'keep').map(({ name }) => name));
-      guarded = new Set(prefixesOf(closed.filter((name) => !keeping.has(name))));
+      guarded = [...parts].flatMap(([name, own]) => (keeps(name) ? [] : own.map(({ net }) => net)));
     },
     set: async (name, now, ...more) => {
       await gate.set(name, now, ...more);
       const before = gates.get(name);
       gates.set(name, now);
-      if (now === 'bypass') {
-        const open = new Set(prefixesOf([name]));
-        guarded = new Set([...guarded].filter((prefix) => !open.has(prefix)));
+      if ((before === 'bypass') === (now === 'bypass')) return;
+      const parts = partsOfThese([name]);
+      const nets = [...parts.values()].flat().map(({ net }) => net);
+      if (now === 'bypass') guarded = without(guarded.map((net) => ({ net })), nets).map(({ net }) => net);
+      else {
+        await end(parts, []);
+        guarded = [...guarded, ...nets];
       }
-      if (before !== 'bypass' || now === 'bypass') return;
-      await end([name], new Set());
-      guarded = new Set([...guarded, ...prefixesOf([name])]);
     },
   };
   gate.events$.subscribe((event) => {
-    if (event.type === 'gate-repaired') void end([...event.escaped].flatMap(([name, packets]) => (packets > 0 && gates.get(name) !== 'bypass' ? [name] : [])), new Set());
+    if (event.type === 'gate-repaired') void end(partsOfThese([...event.escaped].flatMap(([name, packets]) => (packets > 0 && gates.get(name) !== 'bypass' ? [name] : []))), []);
   });
   return overriding(gate, changed);
+}
+
+function without<Item extends { readonly net: Net }>(items: readonly Item[], not: readonly Net[]): readonly Item[] {
+  if (not.length === 0) return items;
+  const texts = new Set(not.map(formatNet));
+  return items.filter(({ net }) => !texts.has(formatNet(net)));
 }
 
 interface Means {
   readonly conntrack: ConntrackPort;
   readonly log: LogPort;
-  readonly devices: Devices;
 }
 
-async function endEstablished(tunnels: readonly GateTunnel[], names: readonly string[], not: ReadonlySet<string>, means: Means): Promise<void> {
-  if (names.length === 0) return;
-  const { log, devices } = means;
-  const parts = [...protectedParts(tunnels, names, devices).values()].flat().filter(({ net }) => !not.has(formatNet(net)));
-  const elsewhere = new Set(addressesElsewhere(tunnels, devices).map(({ address }) => address));
+async function endEstablished(names: readonly string[], parts: readonly ProtectedPart[], addresses: readonly OwnAddress[], means: Means): Promise<void> {
+  const { log } = means;
+  const elsewhere = new Set(addresses.map(({ address }) => address));
   for (const family of ([4, 6] as const).filter((each) => parts.some(({ net }) => net.family === each))) {
     try {
       await endIn(family, parts.filter(({ net }) => net.family === family), elsewhere, means);
@@ -96,6 +105,7 @@ async function endIn(family: Family, parts: readonly ProtectedPart[], elsewhere:
 
 /** What the gate protects for each of the named tunnels: the servers' addresses and the LANs are not. */
 export function protectedParts(tunnels: readonly GateTunnel[], names: readonly string[], devices: Devices): ReadonlyMap<string, readonly ProtectedPart[]> {
+  if (names.length === 0) return new Map();
   const lans = addressesElsewhere(tunnels, devices).flatMap(({ cidr }) => (cidr === null ? [] : [parseNet(cidr)]));
   const ownership = new Ownership(tunnels, lans);
   const remotes = tunnels.flatMap((tunnel) => tunnel.remotes.map(parseNet));
@@ -106,7 +116,7 @@ export function protectedParts(tunnels: readonly GateTunnel[], names: readonly s
 }
 
 /** Those of this host that are no tunnel's; what a tunnel keeps is on `lo`. A label stands behind the device's name. */
-function addressesElsewhere(tunnels: readonly GateTunnel[], devices: Devices): readonly Pick<NetworkInterfaceInfo, 'address' | 'cidr'>[] {
+function addressesElsewhere(tunnels: readonly GateTunnel[], devices: Devices): readonly OwnAddress[] {
   const own = new Set(['lo', ...tunnels.map(({ device }) => device)]);
   return Object.entries(devices.addresses()).flatMap(([name, found]) => (own.has(name.replace(/:.*/, '')) ? [] : (found ?? [])));
 }

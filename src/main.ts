@@ -12,7 +12,7 @@ import { fitV8To } from './v8.js';
 export async function runDaemon(configFile: string): Promise<void> {
   const load = async (queues?: Queues): Promise<Settings> => {
     const settings = await loadApart(configFile, queues);
-    fitV8To(settings.tunnels.length);
+    fitV8To({ tunnels: settings.tunnels.length, prefixes: settings.tunnels.reduce((sum, { protect, exclude }) => sum + protect.length + exclude.length, 0) });
     return settings;
   };
   const settings = await load();

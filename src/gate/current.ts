@@ -24,7 +24,7 @@ export interface Current {
 
 /** A catch route that is a default route has the worse metric: without the firewall packets go by the better one. */
 function hasDefault({ planned }: Current): boolean {
-  return planned.routes.some(({ length }) => length === 0);
+  return planned.routes.some(({ net }) => net.length === 0);
 }
 
 /** A tunnel that protects nothing yet, since nobody could tell what its names stand for, has no rules to be switched. */

@@ -44,6 +44,9 @@ function domainSets({ tunnels }: Plan): readonly { readonly name: string; readon
   return tunnels.filter(hasDomains).flatMap(({ id, families }) => families.map((family) => ({ name: domainSet(id, family), family })));
 }
 
+/** What ipset gives a set by itself. */
+const HASHSIZE = 1024;
+
 /** What does not fit is not protected, and dnsmasq says nothing of it. */
 const DOMAIN_ADDRESSES = 262_144;
 
@@ -81,19 +84,27 @@ export function renderSets(plan: Plan, existing: ReadonlySet<string>, { gateList
     const target = existing.has(name) ? `${name}${newSuffix}` : name;
     if (existing.has(`${name}${newSuffix}`)) lines.push(`destroy ${name}${newSuffix}`);
     // twice what is there, since a set cannot grow beyond it when something else adds to it
-    lines.push(`create ${target} hash:net family ${family === 4 ? 'inet' : 'inet6'} maxelem ${Math.max(65_536, 2 * content.length)}`);
-    for (const { net, match } of content) lines.push(...elements(net).map((element) => `add ${target} ${element}${match ? '' : ' nomatch'}`));
+    lines.push(`create ${target} hash:net family ${family === 4 ? 'inet' : 'inet6'}${hashsize(content.length)} maxelem ${Math.max(65_536, 2 * content.length)}`);
+    for (const { net, match } of content) {
+      // hash:net can't store a length of 0
+      for (const part of net.length === 0 ? halves(net) : [net]) lines.push(`add ${target} ${element(part)}${match ? '' : ' nomatch'}`);
+    }
     if (target !== name) lines.push(`swap ${target} ${name}`, `destroy ${target}`);
   }
   lines.push(...late);
   for (const { name, family } of addressSets(plan)) lines.push(existing.has(name) ? `flush ${name}` : createAddressSet(name, family));
   for (const { name, family } of domainSets(plan)) if (!existing.has(name)) lines.push(`create ${name} hash:ip family ${family === 4 ? 'inet' : 'inet6'} maxelem ${DOMAIN_ADDRESSES}`);
-  return lines.map((line) => `${line}\n`).join('');
+  return `${lines.join('\n')}\n`;
 }
 
-/** hash:net can't store a length of 0. */
-function elements(net: Net): readonly string[] {
-  return (net.length === 0 ? halves(net) : [net]).map((part) => (part.length === (part.family === 4 ? 32 : 128) ? formatAddress(part) : formatNet(part)));
+/** A set that grows from ipset's own 1024 places takes half as long again to fill, since all that is in it finds a new place each time. */
+function hashsize(elements: number): string {
+  return elements <= HASHSIZE ? '' : ` hashsize ${2 ** Math.ceil(Math.log2(elements / 2))}`;
+}
+
+/** As ipset prints it: an address without its length. */
+function element(net: Net): string {
+  return net.length === (net.family === 4 ? 32 : 128) ? formatAddress(net) : formatNet(net);
 }
 
 /** Whether all sets are there, from `ipset -terse list`; sets of addresses have some, and lists of gates the tunnels' sets. */

@@ -28,7 +28,7 @@ export function learnable(plan: Plan, { learned }: PlannedTunnel, addresses: rea
 
 /** The part of a tunnel that these addresses are, which were nobody's so far. */
 export function learnedPart(planned: PlannedTunnel, addresses: readonly Net[]): PlannedTunnel {
-  return { ...planned, entries: addresses.map((net) => ({ net, match: true, lan: false })), routes: addresses, learned: new Set(addresses.map(formatNet)) };
+  return { ...planned, entries: addresses.map((net) => ({ net, match: true, lan: false, asProtected: false })), routes: addresses.map((net) => ({ net, asProtected: false })), learned: new Set(addresses.map(formatNet)) };
 }
 
 /** The plan with such a part: no rule depends on it. */

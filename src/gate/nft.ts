@@ -156,7 +156,7 @@ export function parseNftCounters(plan: Plan, text: string): ReadonlyMap<string, 
 }
 
 function netSets({ families, tunnels, any, remotes }: Plan): readonly { readonly name: string; readonly family: Family; readonly ranges: readonly string[] }[] {
-  const remoteEntries = remotes.map((net) => ({ net, match: true, lan: false }));
+  const remoteEntries = remotes.map((net) => ({ net, match: true }));
   return [
     ...tunnels.flatMap(({ id, families: own, entries }) => own.map((family) => ({ name: ownSet(id, family), family, ranges: matchedRanges(entries, family) }))),
     ...families.filter((family) => onlyTunnel(tunnels, family) === undefined).map((family) => ({ name: unionSet(family), family, ranges: matchedRanges(any, family) })),

@@ -14,6 +14,8 @@ export interface Entry {
   readonly match: boolean;
   /** Not matching since it is on a LAN of this host: the connected route is there and needs no room made for it. */
   readonly lan: boolean;
+  /** Matching since `protect` names just this network, and not one around it. */
+  readonly asProtected: boolean;
 }
 
 /** A network with all that is said of it, and what follows from that. There may be a hundred thousand: one object for each, filled in place. */
@@ -22,6 +24,8 @@ interface Node {
   statements: readonly Statement[];
   around: Node | undefined;
   owner: string | undefined;
+  /** Its owner says so of just this network, not of one around it. */
+  asProtected: boolean;
   /** Nobody's for being on a LAN. */
   lan: boolean;
 }
@@ -53,7 +57,7 @@ export class Ownership {
     const entries: Entry[] = [];
     for (const node of this.#nodes) {
       const match = matches(node);
-      if (match !== matches(node.around)) entries.push({ net: node.net, match, lan: node.lan });
+      if (match !== matches(node.around)) entries.push({ net: node.net, match, lan: node.lan, asProtected: match && node.asProtected });
     }
     return entries;
   }
@@ -62,7 +66,7 @@ export class Ownership {
 function saidOf(tunnels: readonly GateTunnel[], lans: readonly Net[]): Node[] {
   const all = (nets: readonly Net[], statement: Statement): Node[] => {
     const statements = [statement];
-    return nets.map((net) => ({ net, statements, around: undefined, owner: undefined, lan: false }));
+    return nets.map((net) => ({ net, statements, around: undefined, owner: undefined, asProtected: false, lan: false }));
   };
   const ofTunnels = tunnels.flatMap(({ name, protect, exclude }) => [...all(protect.map(parseNet), { protectedBy: name }), ...all(exclude.map(parseNet), { excludedBy: name })]);
   return [...all(specials, { exempt: 'special' }), ...all(lans, { exempt: 'lan' }), ...ofTunnels];
@@ -82,6 +86,7 @@ function decide(node: Node): void {
     for (const statement of level.statements) {
       if (!('protectedBy' in statement) || excluding.has(statement.protectedBy)) continue;
       node.owner = statement.protectedBy;
+      node.asProtected = level === node;
       return;
     }
     for (const statement of level.statements) {
@@ -92,23 +97,32 @@ function decide(node: Node): void {
   }
 }
 
+/** A catch route in the main table. */
+export type CatchRoute = Pick<Entry, 'net' | 'asProtected'>;
+
 /**
- * The prefixes that a tunnel's catch routes in the main table must have: its matching entries without what other
- * routes must be able to reach (what does not match, except LANs, and `remotes`). A default route needs no holes:
- * every other route is longer, and the real default route has the better metric.
+ * The catch routes that a tunnel must have in the main table: for its matching entries without what other routes must be
+ * able to reach (what does not match, except LANs, and `remotes`). A default route needs no holes: every other route is
+ * longer, and the real default route has the better metric.
  */
-export function catchPrefixes(entries: readonly Entry[], remotes: readonly Net[]): readonly Net[] {
+export function catchRoutesOf(entries: readonly Entry[], remotes: readonly Net[]): readonly CatchRoute[] {
   const holes = new Map<Entry, Net[]>();
   const found: Entry[] = [];
-  const items = [...entries.map((entry) => ({ net: entry.net, entry })), ...remotes.map((net) => ({ net, entry: undefined }))];
-  walkNested<{ net: Net; entry: Entry | undefined }, Entry | undefined>(items, ({ net, entry }, around) => {
-    if (entry?.match === true) {
-      holes.set(entry, []);
+  const servers = new Set(remotes.map((net): Entry => ({ net, match: false, lan: false, asProtected: false })));
+  walkNested<Entry, Entry | undefined>([...entries, ...servers], (entry, around) => {
+    if (entry.match) {
       found.push(entry);
       return entry;
     }
-    if (entry?.lan !== true && around !== undefined) holes.get(around)?.push(net);
-    return entry === undefined ? around : undefined;
+    if (!entry.lan && around !== undefined) {
+      const inside = holes.get(around);
+      if (inside === undefined) holes.set(around, [entry.net]);
+      else inside.push(entry.net);
+    }
+    return servers.has(entry) ? around : undefined;
   });
-  return found.flatMap((entry) => (entry.net.length === 0 ? [entry.net] : subtract(entry.net, holes.get(entry) ?? [])));
+  return found.flatMap((entry): CatchRoute | CatchRoute[] => {
+    const inside = holes.get(entry);
+    return inside === undefined || entry.net.length === 0 ? entry : subtract(entry.net, inside).map((net) => ({ net, asProtected: false }));
+  });
 }

@@ -1,5 +1,10 @@
-import type { Entry } from './ownership.js';
 import { formatAddress, lastOf, walkNested, type Family, type Net } from '../core/prefix.js';
+
+/** What is inside matches, or not, unless a longer one says otherwise. */
+interface Line {
+  readonly net: Net;
+  readonly match: boolean;
+}
 
 /** A range of addresses, both ends included. */
 interface Range {
@@ -11,11 +16,11 @@ interface Range {
  * What the entries of one family match, as ranges that don't touch: nftables' sets know no exceptions. As text:
  * `10.0.0.0-10.255.255.255`, or one address.
  */
-export function matchedRanges(entries: readonly Entry[], family: Family): readonly string[] {
+export function matchedRanges(entries: readonly Line[], family: Family): readonly string[] {
   const own = entries.filter(({ net }) => net.family === family);
   // Where what is matched may begin to differ: the entries' first addresses, and those after their last.
-  const ends: { readonly entry: Entry; readonly around: Entry | undefined }[] = [];
-  walkNested<Entry, Entry>(own, (entry, around) => {
+  const ends: { readonly entry: Line; readonly around: Line | undefined }[] = [];
+  walkNested<Line, Line>(own, (entry, around) => {
     ends.push({ entry, around });
     return entry;
   });

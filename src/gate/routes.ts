@@ -39,15 +39,18 @@ export type Target = 'dev lo' | `nhid ${number}`;
 /** What follows `ip route replace`. */
 export function renderRoute(route: Route, target: Target): string {
   const source = route.source === undefined ? '' : ` src ${route.source}`;
-  const to = route.device === undefined ? target : `dev ${route.device}`;
-  return (route.type === 'throw' ? nameRoute(route) : nameRoute(route).replace(' ', ` ${to} `)) + source;
+  const to = route.type === 'throw' ? '' : ` ${route.device === undefined ? target : `dev ${route.device}`}`;
+  return `${destinationOf(route)}${to}${placeOf(route)}${source}`;
 }
 
 /** What follows `ip route del`, and what tells two routes apart. */
-export function nameRoute({ type, prefix, metric, table }: Route): string {
-  const where = table === undefined ? '' : ` table ${table}`;
-  return `${type === 'throw' ? 'throw ' : ''}${prefix} metric ${metric}${where} proto ${routeProtocol}`;
+export function nameRoute(route: Route): string {
+  return `${destinationOf(route)}${placeOf(route)}`;
 }
+
+const destinationOf = ({ type, prefix }: Route): string => (type === 'throw' ? `throw ${prefix}` : prefix);
+
+const placeOf = ({ metric, table }: Route): string => ` metric ${metric}${table === undefined ? '' : ` table ${table}`} proto ${routeProtocol}`;
 
 interface JsonRoute {
   readonly type?: string;
@@ -139,7 +142,7 @@ const sourceOf = (addresses: Addresses, family: Family): string | undefined => (
 
 /** The catch routes of a tunnel in the main table. */
 export function catchRoutes({ routes }: PlannedTunnel, metric: number, addresses: Addresses): readonly Route[] {
-  return routes.map((net) => ({ family: net.family, type: 'unicast', prefix: formatNet(net), metric, table: undefined, source: sourceOf(addresses, net.family) }));
+  return routes.map(({ net }) => ({ family: net.family, type: 'unicast', prefix: formatNet(net), metric, table: undefined, source: sourceOf(addresses, net.family) }));
 }
 
 /** Into the tunnel device: better than the catch route, and no worse than what the link routes as precisely. */

@@ -207,7 +207,7 @@ export class Routing {
 
   /** What is to be on `lo`: it is a source of routes of ours, by which it is found again. */
   #kept(tunnel: PlannedTunnel, addresses: Addresses): readonly KeptAddress[] {
-    return keptOf(addresses).filter(({ family, address }) => !this.#foreign.has(address) && inFamily(tunnel.routes, family).length > 0);
+    return keptOf(addresses).filter(({ family, address }) => !this.#foreign.has(address) && tunnel.routes.some(({ net }) => net.family === family));
   }
 
   /** Where nothing was found, a hundred thousand routes need no comparison. */
