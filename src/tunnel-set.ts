@@ -165,7 +165,8 @@ export class TunnelSet {
   async #end(tunnel: RunningTunnel, successor: RunningTunnel | undefined, heir: RunningTunnel | undefined): Promise<RunningTunnel | undefined> {
     // It may have opened its gate since the new trap was set. A gate that fails is repaired, and told.
     if (successor) await this.#gate.set(tunnel.name, gateOf(successor.tunnel.state)).catch(() => undefined);
-    if (heir) {
+    // Without a device nothing is routed into it.
+    if (heir && (isActive(tunnel.tunnel.state) || hasDevice(tunnel.settings.device))) {
       await this.#gate.catchFirst(tunnel.name, true).catch(() => undefined);
       await tunnel.releaseLocal().catch(() => undefined);
     }

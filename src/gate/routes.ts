@@ -26,8 +26,13 @@ export interface KeptAddress {
   readonly address: string;
 }
 
+export interface FoundRoute extends Route {
+  /** The nexthop object that it leads to, if any. */
+  readonly nexthop?: number;
+}
+
 export interface FoundRouting {
-  readonly routes: readonly Route[];
+  readonly routes: readonly FoundRoute[];
   readonly rules: readonly RoutingRule[];
   readonly addresses: readonly KeptAddress[];
   readonly nexthop: boolean;
@@ -57,10 +62,10 @@ interface JsonRoute {
   readonly dst: string;
   readonly dev?: string;
   readonly gateway?: string;
-  readonly protocol?: string;
   readonly metric?: number;
   readonly table?: string;
   readonly prefsrc?: string;
+  readonly nhid?: number;
 }
 
 interface JsonRule {
@@ -82,20 +87,20 @@ const listOf = (json: string): unknown => (json.trim() === '' ? [] : JSON.parse(
 /** `default`, `10.0.0.1` and `10.0.0.0/8` as a network. */
 const netOf = (destination: string, family: Family): Net => parseNet(destination === 'default' ? (family === 4 ? '0.0.0.0/0' : '::/0') : destination);
 
-/**
- * The prefixes on link, from `ip -json -details route show table main`: those that the kernel made for an address of
- * a device, and those that a router advertised as on link. Devices of tunnels don't count.
- */
+/** Who makes routes for what is on link: the kernel for the addresses of a device, and routers that advertise it. */
+export const lanProtocols = [{ family: 4, protocol: 'kernel' }, { family: 6, protocol: 'kernel' }, { family: 6, protocol: 'ra' }] as const;
+
+/** The prefixes on link, from `ip -json -details route show table main proto PROTOCOL` with one of `lanProtocols`, which it does not name again. Devices of tunnels don't count. */
 export function parseLans(json: string, family: Family, tunnelDevices: ReadonlySet<string>): readonly Net[] {
   return (listOf(json) as readonly JsonRoute[])
-    .filter(({ dst, gateway, protocol }) => dst !== 'default' && gateway === undefined && (protocol === 'kernel' || (family === 6 && protocol === 'ra')))
+    .filter(({ dst, gateway }) => dst !== 'default' && gateway === undefined)
     .filter(({ dev }) => dev !== undefined && dev !== 'lo' && !tunnelDevices.has(dev))
     .map(({ dst }) => netOf(dst, family));
 }
 
 /** Our routes, from `ip -json -details route show table all proto 208`. */
-export function parseRoutes(json: string, family: Family): readonly Route[] {
-  return (listOf(json) as readonly JsonRoute[]).map(({ type, dst, dev, metric, table, prefsrc }) => ({
+export function parseRoutes(json: string, family: Family): readonly FoundRoute[] {
+  return (listOf(json) as readonly JsonRoute[]).map(({ type, dst, dev, metric, table, prefsrc, nhid }) => ({
     family,
     type: type === 'throw' ? 'throw' : 'unicast',
     prefix: formatNet(netOf(dst, family)),
@@ -103,6 +108,7 @@ export function parseRoutes(json: string, family: Family): readonly Route[] {
     table: table === undefined || table === 'main' ? undefined : Number(table),
     source: prefsrc,
     ...(dev === undefined || dev === 'lo' ? {} : { device: dev }),
+    ...(nhid === undefined ? {} : { nexthop: nhid }),
   }));
 }
 

@@ -4,7 +4,7 @@ import { loopNexthop, routeProtocol } from './names.js';
 import type { Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import type { Family, Net } from '../core/prefix.js';
-import { canonicalAddress, catchRoutes, closingRoutes, closingRule, deviceRoutes, nameRoute, parseKept, parseLans, parseLoopback, parseNexthops, parseRoutes, parseRules, renderKept, renderRoute, type FoundRouting, type KeptAddress, type Route, type Target } from './routes.js';
+import { canonicalAddress, catchRoutes, closingRoutes, closingRule, deviceRoutes, lanProtocols, nameRoute, parseKept, parseLans, parseLoopback, parseNexthops, parseRoutes, parseRules, renderKept, renderRoute, type FoundRouting, type KeptAddress, type Route, type Target } from './routes.js';
 import type { Runner } from './runner.js';
 
 export interface RoutingOptions {
@@ -48,7 +48,8 @@ export class Routing {
 
   /** The prefixes on link. */
   async lans(tunnelDevices: ReadonlySet<string>): Promise<readonly Net[]> {
-    const found = await Promise.all(families.map(async (family) => parseLans(await this.#show(family, 'route', 'show', 'table', 'main'), family, tunnelDevices)));
+    // Only the protocols that may have any: there may be a hundred thousand routes of ours, and a full table of others.
+    const found = await Promise.all(lanProtocols.map(async ({ family, protocol }) => parseLans(await this.#show(family, 'route', 'show', 'table', 'main', 'proto', protocol), family, tunnelDevices)));
     return found.flat();
   }
 
@@ -71,11 +72,11 @@ export class Routing {
    * addresses that are kept for each: at first those that an earlier run kept for the tunnel whose routes name them.
    */
   async install(plan: Plan, found: FoundRouting, { addresses, bypassed, catchFirst }: StandingRouting): Promise<ReadonlyMap<string, Addresses>> {
-    this.#target6 = plan.families.includes(6) ? await this.#nexthop() : 'dev lo';
+    this.#target6 = plan.families.includes(6) ? await this.#nexthop(found) : 'dev lo';
     const kept = new Map(plan.tunnels.map((tunnel) => [tunnel.tunnel.name, addresses === undefined ? earlierAddresses(tunnel, found) : (addresses.get(tunnel.tunnel.name) ?? {})]));
     this.#closing = new Set(plan.tunnels.filter(({ entries }) => entries.length <= manyEntries).map(({ closingTable }) => closingTable));
     const wanted = plan.tunnels.flatMap((tunnel) => this.#routes(tunnel, kept.get(tunnel.tunnel.name) ?? {}, !bypassed.has(tunnel.tunnel.name)));
-    const stale = this.#stale(plan, wanted, found);
+    const { missing, stale } = this.#differences(plan, wanted, found);
     const inUse = new Set([...kept.values()].flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6]));
     const staying = plan.tunnels.filter(({ tunnel: { name } }) => catchFirst.has(name)).map(({ closingTable }) => ` lookup ${closingTable} `);
     await this.#apply((family) => [
@@ -83,7 +84,7 @@ export class Routing {
       // Somebody may have taken one away, and with it what says so.
       ...inFamily(plan.tunnels.flatMap((tunnel) => this.#kept(tunnel, kept.get(tunnel.tunnel.name) ?? {})), family).map((address) => `addr replace ${renderKept(address)}`),
     ]);
-    await this.#replace(wanted);
+    await this.#replace(missing);
     await this.#apply((family) => [
       ...inFamily(stale, family).map((route) => `route del ${nameRoute(route)}`),
       ...inFamily(found.addresses, family).filter(({ address }) => !inUse.has(address)).map(dropAddress),
@@ -95,12 +96,13 @@ export class Routing {
   async mend(tunnels: readonly { readonly tunnel: PlannedTunnel; readonly addresses: Addresses; readonly catching: boolean }[]): Promise<number> {
     if (tunnels.length === 0) return 0;
     const [foreign, ours] = [this.#foreign, new Set(tunnels.flatMap(({ addresses }) => keptOf(addresses)).map(({ address }) => address))];
-    const present = new Set((await this.found()).routes.map((route) => key(route)));
+    const found = await this.found();
+    const present = new Set(found.routes.map((route) => key(route)));
     // What says that an address is ours may be what is missing.
     this.#foreign = new Set([...this.#foreign].filter((address) => foreign.has(address) || !ours.has(address)));
     const missing = tunnels.flatMap(({ tunnel, addresses, catching }) => this.#routes(tunnel, addresses, catching)).filter((route) => !present.has(key(route)));
     if (missing.length === 0) return 0;
-    if (inFamily(missing, 6).length > 0) this.#target6 = await this.#nexthop();
+    if (inFamily(missing, 6).length > 0) this.#target6 = await this.#nexthop(found);
     await this.#apply((family) => inFamily(tunnels.flatMap(({ tunnel, addresses }) => this.#kept(tunnel, addresses)), family).map((address) => `addr replace ${renderKept(address)}`));
     await this.#replace(missing);
     return missing.length;
@@ -210,12 +212,15 @@ export class Routing {
     return keptOf(addresses).filter(({ family, address }) => !this.#foreign.has(address) && tunnel.routes.some(({ net }) => net.family === family));
   }
 
-  /** Where nothing was found, a hundred thousand routes need no comparison. */
-  #stale({ tunnels }: Plan, wanted: readonly Route[], { routes }: FoundRouting): readonly Route[] {
-    if (routes.length === 0) return [];
+  /** What is not there or leads elsewhere, and what is there and nobody's any more. There may be a hundred thousand, most of which stand. */
+  #differences({ tunnels }: Plan, wanted: readonly Route[], { routes }: FoundRouting): { readonly missing: readonly Route[]; readonly stale: readonly Route[] } {
+    if (routes.length === 0) return { missing: wanted, stale: [] };
+    const others = new Map(routes.map((route) => [wholeRoute(route, route.nexthop === undefined ? 'dev lo' : `nhid ${route.nexthop}`), route]));
+    const missing = wanted.filter((route) => !others.delete(wholeRoute(route, this.#target(route.family))));
+    if (others.size === 0) return { missing, stale: [] };
     const intoDevices = tunnels.flatMap((tunnel) => deviceRoutes(tunnel, this.#options.metric));
-    const keys = new Set([...wanted, ...intoDevices].map((route) => key(route)));
-    return routes.filter((route) => !keys.has(key(route)));
+    const keys = new Set([...missing, ...intoDevices].map((route) => key(route)));
+    return { missing, stale: [...others.values()].filter((route) => !keys.has(key(route))) };
   }
 
   #routes(tunnel: PlannedTunnel, addresses: Addresses, catching: boolean): readonly Route[] {
@@ -224,7 +229,9 @@ export class Routing {
   }
 
   /** IPv6 routes that can be forwarded to `lo`; older kernels (before 5.3) have only those that can't. */
-  async #nexthop(): Promise<Target> {
+  async #nexthop({ nexthop: isThere }: Pick<FoundRouting, 'nexthop'>): Promise<Target> {
+    // To replace it would be a change of every route that leads to it.
+    if (isThere) return `nhid ${loopNexthop}`;
     try {
       await this.#run('ip', ['-6', 'nexthop', 'replace', 'id', String(loopNexthop), 'dev', 'lo', 'protocol', String(routeProtocol)]);
       return `nhid ${loopNexthop}`;
@@ -282,6 +289,8 @@ export class Routing {
 }
 
 const textOf = (lines: readonly string[]): string => `${lines.join('\n')}\n`;
+
+const wholeRoute = (route: Route, target: Target): string => `${route.family} ${renderRoute(route, target)}`;
 
 const key = (route: Route): string => `${route.family} ${nameRoute(route)}`;
 

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { filter, firstValueFrom } from 'rxjs';
 import type { Gate, GatePort } from '../../../src/core/ports.js';
@@ -141,6 +142,20 @@ export function netfilterContract(backend: Backend): void {
         const gone = `${await lab.router.ip('route show table all proto 208')}${await lab.router.ip('-6 route show table all proto 208')}`;
         await gate.mendRoutes();
         expect({ gone, state: await lab.state() }).toEqual({ gone: '', state: before });
+      });
+
+      it('an install leaves the routes alone that stand, and brings back those that lead elsewhere', async () => {
+        const other = tunnelOf({ name: 'lab', device: 'ovpn-lab', queue: 12, protect: ['10.98.0.0/16', 'fd00:98::/48'] });
+        await gate.install([office]);
+        await lab.router.batch(['route replace 10.99.0.0/16 dev wan0 metric 4000 proto 208', 'route replace fd00:99::/48 dev wan0 metric 4000 proto 208']);
+        await gate.install([office]);
+        const all = async (): Promise<string> => `${await lab.router.ip('route show table all proto 208')}${await lab.router.ip('-6 route show table all proto 208')}`;
+        const back = await all();
+        const monitor = lab.router.run('timeout', ['--preserve-status', '--signal=INT', '2', 'ip', 'monitor', 'route']).catch((error: unknown) => (error as { stdout: string }).stdout);
+        await sleep(500);
+        await gate.install([office, other]);
+        const changed = await monitor;
+        expect({ back: back.includes('wan0'), stand: /10\.99\.|fd00:99:/.test(changed), added: [changed.includes('10.98.0.0/16'), changed.includes('fd00:98::/48')] }).toEqual({ back: false, stand: false, added: [true, true] });
       });
 
       it('takes its routes out of a device that outlives its link', async () => {
@@ -499,6 +514,13 @@ export function netfilterContract(backend: Backend): void {
         expect((await lab.fate('lan', { to: '2001:db8:7::7', kind: 'discovery' })).leaked).toEqual([]);
         expect((await lab.agents.lan.send({ to: '10.77.1.1', answer: true })).outcome).toBe('ECONNREFUSED');
         expect((await lab.agents.lan.send({ to: 'fd00:77::1', answer: true })).outcome).toBe('ECONNREFUSED');
+      });
+
+      it('takes nothing for a LAN that somebody has made a route to', async () => {
+        await lab.router.batch(['route add 203.0.113.0/24 dev wan0', 'route add 2001:db8:3::/48 dev wan0']);
+        await gate.install([everything]);
+        expect([await lab.where('router', { to: '203.0.113.9' }), await lab.where('router', { to: '2001:db8:3::9' })]).toEqual(['held', 'held']);
+        await lab.router.batch(['route del 203.0.113.0/24 dev wan0', 'route del 2001:db8:3::/48 dev wan0']);
       });
 
       it('lets this host reach the remote, and the LAN not', async () => {

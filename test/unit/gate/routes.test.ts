@@ -38,12 +38,11 @@ describe('routes', () => {
 
   it('on link are what the kernel made for addresses, and no tunnel of ours', () => {
     const json = JSON.stringify([
-      { dst: 'default', dev: 'ppp0', protocol: 'kernel' },
-      { dst: '10.1.0.0/16', dev: 'eth0', protocol: 'kernel' },
-      { dst: '10.2.0.0/16', dev: 'eth0', protocol: 'static' },
-      { dst: '10.3.0.0/16', dev: 'tun-a', protocol: 'kernel' },
-      { dst: '10.4.0.0/16', dev: 'lo', protocol: 'kernel' },
-      { dst: '10.5.0.0/16', dev: 'eth0', gateway: '10.1.0.1', protocol: 'kernel' },
+      { dst: 'default', dev: 'ppp0' },
+      { dst: '10.1.0.0/16', dev: 'eth0' },
+      { dst: '10.3.0.0/16', dev: 'tun-a' },
+      { dst: '10.4.0.0/16', dev: 'lo' },
+      { dst: '10.5.0.0/16', dev: 'eth0', gateway: '10.1.0.1' },
     ]);
     expect(parseLans(json, 4, new Set(['tun-a'])).map(formatNet)).toEqual(['10.1.0.0/16']);
   });
