@@ -214,17 +214,24 @@ export class NetfilterGate implements GatePort {
     const staying = this.#installed.staying(plan, gateOf);
     this.#unclear = again;
     for (const current of this.#installed.all()) current.gate = undefined;
-    const { tookOver, gates } = await firewall.install(plan, (id) => staying.get(id));
+    // Both take long with many prefixes. The first routes can't open anything: for a moment packets end on `lo` that nothing would have stopped before.
+    const early = again || found.routes.length > 0 ? undefined : routing.install(plan, found, { addresses: undefined, bypassed: new Set(), catchFirst: new Set() });
+    const whenEarly = early?.catch(() => undefined); // it may fail before anybody waits for it
+    const { tookOver, gates } = await firewall.install(plan, (id) => staying.get(id)).catch(async (error: unknown) => {
+      await whenEarly;
+      if (early !== undefined) await this.#removeRoutes().catch(() => undefined);
+      throw error;
+    });
     try {
       const from = gates === 'kept' ? staying : new Map<string, Gate>();
-      const kept = await routing.install(plan, found, {
+      const kept = await (early ?? routing.install(plan, found, {
         addresses: again ? new Map(this.#installed.all().map(({ planned, addresses }) => [planned.tunnel.name, addresses])) : undefined,
         bypassed: new Set(plan.tunnels.filter(({ id }) => from.get(id) === 'bypass').map(({ tunnel: { name } }) => name)),
         catchFirst: new Set(plan.tunnels.flatMap(({ tunnel: { name }, closingTable }) => {
           const before = this.#installed.get(name);
           return before?.catchFirst === true && before.planned.closingTable === closingTable ? [name] : [];
         })),
-      });
+      }));
       for (const other of await this.#parts.otherFirewalls()) await other.remove(() => Promise.resolve([]), false);
       await this.#take(plan, kept, from, gateOf);
     } catch (error) {
@@ -291,11 +298,14 @@ export class NetfilterGate implements GatePort {
     this.#closedByMend = false;
   }
 
-  async #removeAll(keepDomains: boolean): Promise<readonly string[]> {
+  async #removeRoutes(): Promise<readonly string[]> {
     const { routing } = this.#parts;
-    const routes = async (): Promise<readonly string[]> => routing.remove(await routing.found());
+    return routing.remove(await routing.found());
+  }
+
+  async #removeAll(keepDomains: boolean): Promise<readonly string[]> {
     const firewalls = [await this.#firewall(), ...(await this.#parts.otherFirewalls())];
-    return firewalls.reduce<() => Promise<readonly string[]>>((inner, firewall) => () => firewall.remove(inner, keepDomains), routes)();
+    return firewalls.reduce<() => Promise<readonly string[]>>((inner, firewall) => () => firewall.remove(inner, keepDomains), () => this.#removeRoutes())();
   }
 
   /** What dnsmasq added becomes the tunnel's: its routes first, and then it joins the sets. */
