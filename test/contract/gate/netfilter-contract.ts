@@ -1,9 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { spawn } from 'node:child_process';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { filter, firstValueFrom } from 'rxjs';
 import type { Gate, GatePort } from '../../../src/core/ports.js';
 import type { Backend } from '../../../src/gate/gate.js';
 import { loopNexthop } from '../../../src/gate/names.js';
+import { until } from '../../lab/wait.js';
 import type { Packet } from './agent.js';
 import { kernelGate, type KernelGate } from './kernel-gate.js';
 import { failureOf, marks, tunnelOf, type RouterLab } from './router-lab.js';
@@ -151,11 +152,21 @@ export function netfilterContract(backend: Backend): void {
         await gate.install([office]);
         const all = async (): Promise<string> => `${await lab.router.ip('route show table all proto 208')}${await lab.router.ip('-6 route show table all proto 208')}`;
         const back = await all();
-        const monitor = lab.router.run('timeout', ['--preserve-status', '--signal=INT', '2', 'ip', 'monitor', 'route']).catch((error: unknown) => (error as { stdout: string }).stdout);
-        await sleep(500);
-        await gate.install([office, other]);
-        const changed = await monitor;
-        expect({ back: back.includes('wan0'), stand: /10\.99\.|fd00:99:/.test(changed), added: [changed.includes('10.98.0.0/16'), changed.includes('fd00:98::/48')] }).toEqual({ back: false, stand: false, added: [true, true] });
+        const monitor = spawn('ip', ['netns', 'exec', lab.router.name, 'ip', 'monitor', 'route'], { stdio: ['ignore', 'pipe', 'inherit'] });
+        let changed = '';
+        monitor.stdout.on('data', (data: Buffer) => { changed += data.toString(); });
+        try {
+          await until('it listens', async () => {
+            await lab.router.ip('route replace 203.0.113.0/24 dev wan0');
+            return changed.includes('203.0.113.0/24');
+          }, { everyMs: 50 });
+          await gate.install([office, other]);
+          await until('what was added is told', () => changed.includes('10.98.0.0/16') && changed.includes('fd00:98::/48'));
+        } finally {
+          monitor.kill();
+        }
+        await lab.router.ip('route del 203.0.113.0/24 dev wan0');
+        expect({ back: back.includes('wan0'), stand: !/10\.99\.|fd00:99:/.test(changed) }).toEqual({ back: false, stand: true });
       });
 
       it('takes its routes out of a device that outlives its link', async () => {
