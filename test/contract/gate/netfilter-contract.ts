@@ -157,7 +157,7 @@ export function netfilterContract(backend: Backend): void {
         monitor.stdout.on('data', (data: Buffer) => { changed += data.toString(); });
         try {
           await until('it listens', async () => {
-            await lab.router.ip('route replace 203.0.113.0/24 dev wan0');
+            await lab.router.batch(['route add 203.0.113.0/24 dev wan0', 'route del 203.0.113.0/24 dev wan0']);
             return changed.includes('203.0.113.0/24');
           }, { everyMs: 50 });
           await gate.install([office, other]);
@@ -165,7 +165,6 @@ export function netfilterContract(backend: Backend): void {
         } finally {
           monitor.kill();
         }
-        await lab.router.ip('route del 203.0.113.0/24 dev wan0');
         expect({ back: back.includes('wan0'), stand: !/10\.99\.|fd00:99:/.test(changed) }).toEqual({ back: false, stand: true });
       });
 
