@@ -2,7 +2,7 @@ import { networkInterfaces, type NetworkInterfaceInfo } from 'node:os';
 import { DaemonError, messageOf } from './core/errors.js';
 import { partsOf, wentAnotherWay, type Forget, type ProtectedPart } from './core/established.js';
 import type { Gate, GatePort, GateTunnel, LogPort } from './core/ports.js';
-import { formatNet, parseNet, type Family, type Net } from './core/prefix.js';
+import { formatNet, parseNet, type Family } from './core/prefix.js';
 import { overriding } from './gate/overriding.js';
 import { Ownership } from './gate/ownership.js';
 import type { Conntrack } from './host/conntrack.js';
@@ -31,10 +31,10 @@ export function withoutEstablished(gate: GatePort, conntrack: ConntrackPort, log
   let tunnels: readonly GateTunnel[] = [];
   const gates = new Map<string, Gate>();
   /** What no packet got to but through a tunnel since the last install. Networks, not texts: there may be a hundred thousand, and they are compared only when something changes. */
-  let guarded: readonly Net[] = [];
+  let guarded: readonly ProtectedPart[] = [];
   const partsOfThese = (names: readonly string[]): ReadonlyMap<string, readonly ProtectedPart[]> => protectedParts(tunnels, names, devices);
   const keeps = (name: string): boolean => tunnels.find((tunnel) => tunnel.name === name)?.established === 'keep';
-  const end = (parts: ReadonlyMap<string, readonly ProtectedPart[]>, not: readonly Net[]): Promise<void> => {
+  const end = (parts: ReadonlyMap<string, readonly ProtectedPart[]>, not: readonly ProtectedPart[]): Promise<void> => {
     const ending = [...parts].filter(([name]) => !keeps(name));
     return endEstablished(ending.map(([name]) => name), without(ending.flatMap(([, own]) => own), not), addressesElsewhere(tunnels, devices), { conntrack, log });
   };
@@ -49,7 +49,7 @@ export function withoutEstablished(gate: GatePort, conntrack: ConntrackPort, log
       const parts = partsOfThese([...gates].flatMap(([name, now]) => (now === 'bypass' ? [] : [name])));
       await end(parts, guarded);
       // Of a tunnel that keeps them, some may still go another way.
-      guarded = [...parts].flatMap(([name, own]) => (keeps(name) ? [] : own.map(({ net }) => net)));
+      guarded = [...parts].flatMap(([name, own]) => (keeps(name) ? [] : own));
     },
     set: async (name, now, ...more) => {
       await gate.set(name, now, ...more);
@@ -57,11 +57,11 @@ export function withoutEstablished(gate: GatePort, conntrack: ConntrackPort, log
       gates.set(name, now);
       if ((before === 'bypass') === (now === 'bypass')) return;
       const parts = partsOfThese([name]);
-      const nets = [...parts.values()].flat().map(({ net }) => net);
-      if (now === 'bypass') guarded = without(guarded.map((net) => ({ net })), nets).map(({ net }) => net);
+      const own = [...parts.values()].flat();
+      if (now === 'bypass') guarded = without(guarded, own);
       else {
         await end(parts, []);
-        guarded = [...guarded, ...nets];
+        guarded = [...guarded, ...own];
       }
     },
   };
@@ -71,10 +71,10 @@ export function withoutEstablished(gate: GatePort, conntrack: ConntrackPort, log
   return overriding(gate, changed);
 }
 
-function without<Item extends { readonly net: Net }>(items: readonly Item[], not: readonly Net[]): readonly Item[] {
-  if (not.length === 0) return items;
-  const texts = new Set(not.map(formatNet));
-  return items.filter(({ net }) => !texts.has(formatNet(net)));
+function without(parts: readonly ProtectedPart[], not: readonly ProtectedPart[]): readonly ProtectedPart[] {
+  if (not.length === 0) return parts;
+  const texts = new Set(not.map(({ net }) => formatNet(net)));
+  return parts.filter(({ net }) => !texts.has(formatNet(net)));
 }
 
 interface Means {

@@ -49,7 +49,7 @@ export function parseNet(text: string): Net {
 
 /**
  * Four decimal numbers without leading zeros, which some programs read as octal. There may be a hundred thousand addresses: digit
- * by digit this takes a fifth of what an expression with four groups does, and arithmetic of bigints is slow.
+ * by digit this takes a third of the time of an expression with four groups, and arithmetic of bigints is slow.
  */
 function bitsOf4(address: string): bigint | undefined {
   let [bits, part, digits, dots] = [0, 0, 0, 0];
@@ -148,14 +148,13 @@ export function subtract(net: Net, holes: readonly Net[]): readonly Net[] {
  * for the nearest item around it. Linear after the sort, so that a hundred thousand prefixes are no trouble.
  */
 export function walkNested<Item extends { readonly net: Net }, Result>(items: readonly Item[], visit: (item: Item, around: Result | undefined) => Result): void {
-  const open: Item[] = [];
-  const results: Result[] = [];
+  const open: { net: Net; result: Result }[] = [];
   for (const item of [...items].sort((a, b) => byNesting(a.net, b.net))) {
-    for (let around = open.at(-1); around !== undefined && !contains(around.net, item.net); around = open.at(-1)) {
+    let around = open.at(-1);
+    while (around !== undefined && !contains(around.net, item.net)) {
       open.pop();
-      results.pop();
+      around = open.at(-1);
     }
-    results.push(visit(item, results.at(-1)));
-    open.push(item);
+    open.push({ net: item.net, result: visit(item, around?.result) });
   }
 }

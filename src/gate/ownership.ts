@@ -97,15 +97,15 @@ function decide(node: Node): void {
   }
 }
 
-/** A catch route in the main table. */
-export type CatchRoute = Pick<Entry, 'net' | 'asProtected'>;
+/** What a catch route in the main table is for. */
+export type CatchPrefix = Pick<Entry, 'net' | 'asProtected'>;
 
 /**
- * The catch routes that a tunnel must have in the main table: for its matching entries without what other routes must be
- * able to reach (what does not match, except LANs, and `remotes`). A default route needs no holes: every other route is
- * longer, and the real default route has the better metric.
+ * The prefixes that a tunnel's catch routes in the main table must have: its matching entries without what other
+ * routes must be able to reach (what does not match, except LANs, and `remotes`). A default route needs no holes:
+ * every other route is longer, and the real default route has the better metric.
  */
-export function catchRoutesOf(entries: readonly Entry[], remotes: readonly Net[]): readonly CatchRoute[] {
+export function catchPrefixes(entries: readonly Entry[], remotes: readonly Net[]): readonly CatchPrefix[] {
   const holes = new Map<Entry, Net[]>();
   const found: Entry[] = [];
   const servers = new Set(remotes.map((net): Entry => ({ net, match: false, lan: false, asProtected: false })));
@@ -121,7 +121,7 @@ export function catchRoutesOf(entries: readonly Entry[], remotes: readonly Net[]
     }
     return servers.has(entry) ? around : undefined;
   });
-  return found.flatMap((entry): CatchRoute | CatchRoute[] => {
+  return found.flatMap((entry): CatchPrefix | CatchPrefix[] => {
     const inside = holes.get(entry);
     return inside === undefined || entry.net.length === 0 ? entry : subtract(entry.net, inside).map((net) => ({ net, asProtected: false }));
   });

@@ -1,7 +1,7 @@
 import type { GateTunnel, Gate, Marks } from '../core/ports.js';
 import { DaemonError } from '../core/errors.js';
 import { tunnelId } from './names.js';
-import { catchRoutesOf, Ownership, type Entry } from './ownership.js';
+import { catchPrefixes, Ownership, type Entry } from './ownership.js';
 import { formatNet, parseNet, type Family, type Net } from '../core/prefix.js';
 import { hasDomains, type PlannedTunnel } from './planned-tunnel.js';
 import type { Table, TableName } from './rule.js';
@@ -38,7 +38,7 @@ export function planOf(tunnels: readonly GateTunnel[], { marks, lans, closingTab
     const entries = ownership.entries(tunnel.name);
     // nobody knows what domains will stand for
     const families = ([4, 6] as const).filter((family) => (tunnel.domains ?? []).length > 0 || entries.some(({ net, match }) => match && net.family === family));
-    return { tunnel, id: tunnelId(tunnel.name), families, entries, routes: catchRoutesOf(entries, remotes), learned: new Set(), closingTable: closingTable + index };
+    return { tunnel, id: tunnelId(tunnel.name), families, entries, routes: catchPrefixes(entries, remotes), learned: new Set(), closingTable: closingTable + index };
   });
   refuseTwins(planned);
   const families = ([4, 6] as const).filter((family) => planned.some((tunnel) => tunnel.families.includes(family)));

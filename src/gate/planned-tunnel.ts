@@ -1,5 +1,5 @@
 import type { GateTunnel, Prefix } from '../core/ports.js';
-import type { CatchRoute, Entry } from './ownership.js';
+import type { CatchPrefix, Entry } from './ownership.js';
 import { formatNet, type Family, type Net } from '../core/prefix.js';
 
 /** A tunnel as the renderers see it. */
@@ -11,7 +11,7 @@ export interface PlannedTunnel {
   /** The lines of its sets, both families. */
   readonly entries: readonly Entry[];
   /** Its catch routes in the main table. */
-  readonly routes: readonly CatchRoute[];
+  readonly routes: readonly CatchPrefix[];
   /** Addresses of its domains that were learned since the install: among its entries and routes. */
   readonly learned: ReadonlySet<Prefix>;
   /** The routing table that `catchFirst` puts before the main one. */

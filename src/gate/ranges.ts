@@ -1,10 +1,7 @@
+import type { Entry } from './ownership.js';
 import { formatAddress, lastOf, walkNested, type Family, type Net } from '../core/prefix.js';
 
-/** What is inside matches, or not, unless a longer one says otherwise. */
-interface Line {
-  readonly net: Net;
-  readonly match: boolean;
-}
+type Line = Pick<Entry, 'net' | 'match'>;
 
 /** A range of addresses, both ends included. */
 interface Range {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { GateTunnel } from '../../../src/core/ports.js';
-import { catchRoutesOf, Ownership, type Entry } from '../../../src/gate/ownership.js';
+import { catchPrefixes, Ownership, type Entry } from '../../../src/gate/ownership.js';
 import { contains, formatNet, parseNet } from '../../../src/core/prefix.js';
 import { matchedRanges } from '../../../src/gate/ranges.js';
 
@@ -70,7 +70,7 @@ function definition(address: ReturnType<typeof parseNet>, protect: Record<string
 }
 
 describe('catch routes', () => {
-  const routes = (tunnels: readonly GateTunnel[], { lans = [] as readonly string[], remotes = [] as readonly string[] } = {}): readonly string[] => catchRoutesOf(ownership(tunnels, lans).entries('a'), remotes.map(parseNet)).map(({ net }) => formatNet(net));
+  const routes = (tunnels: readonly GateTunnel[], { lans = [] as readonly string[], remotes = [] as readonly string[] } = {}): readonly string[] => catchPrefixes(ownership(tunnels, lans).entries('a'), remotes.map(parseNet)).map(({ net }) => formatNet(net));
 
   it('make room for what is excluded, for remotes and for the tunnels inside', () => {
     expect(routes([tunnel('a', ['10.0.0.0/8'], ['10.0.0.0/9'])])).toEqual(['10.128.0.0/9']);
