@@ -17,9 +17,10 @@ import { Conntrack } from './host/conntrack.js';
 import { listFlowtables } from './host/flowtables.js';
 import { askName } from './host/name-lookup.js';
 import { StateFile } from './host/state-file.js';
-import { othersFirst } from './host/turn.js';
+import { goodMoment, othersFirst } from './host/turn.js';
 import { Urgency } from './host/urgency.js';
-import { logGate, logStep, toBeLogged } from './log-step.js';
+import { later } from './later.js';
+import { logGate, logStep } from './log-step.js';
 import { withoutOffload } from './offload.js';
 import { rehearse } from './rehearsal.js';
 import { tunnelStatus } from './status.js';
@@ -66,7 +67,7 @@ class Undo {
   }
 }
 
-/** A gate that opens waits so long at most for others that are in more haste. */
+/** What comes after a release waits so long at most for others that are in more haste. */
 const PATIENCE_MS = 10;
 
 /**
@@ -93,7 +94,8 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
   const marks = marksOf(settings.mark);
   const { offload } = settings;
   const conntrack = new Conntrack();
-  const bare = createGate({ backend: settings.gate, marks, watch: true, guardForward: offload === 'end', othersFirst: () => othersFirst(PATIENCE_MS), warn: (event, message) => { log.warn({ event }, message); } });
+  const patiently = (): Promise<void> => othersFirst(PATIENCE_MS);
+  const bare = createGate({ backend: settings.gate, marks, watch: true, guardForward: offload === 'end', othersFirst: patiently, warn: (event, message) => { log.warn({ event }, message); } });
   const gate = withoutOffload(withoutEstablished(bare, conntrack, log), { offload, flowtables: listFlowtables, conntrack, log });
   // In this order: what another daemon has is seen before anything is touched, and the guard is removed last.
   const control = await ControlServer.listen(settings.control.socket);
@@ -101,7 +103,7 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
   const stateFile = await StateFile.open(settings.stateFile);
   const folder = await privateFolder(settings.control.socket);
   undo.push(() => rm(folder, { recursive: true, force: true }));
-  const tunnels: TunnelSet = new TunnelSet({ marks, folder, log, clock: systemClock, askName: askName(systemClock), routes: (tunnel) => gate.routes(tunnel), moved: () => tunnels.exempt() }, gate);
+  const tunnels: TunnelSet = new TunnelSet({ marks, folder, log, clock: systemClock, askName: askName(systemClock), othersFirst: patiently, routes: (tunnel) => gate.routes(tunnel), moved: () => tunnels.exempt() }, gate);
   undo.push(() => tunnels.unbind());
   await tunnels.prepare(settings.tunnels);
   const handlers: Handlers = {
@@ -120,11 +122,12 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
     urgency.set(step.tunnel, isOpening(step.after.state));
   });
   tunnels.gone$.subscribe((name) => { urgency.set(name, false); });
-  tunnels.steps$.pipe(toBeLogged(() => urgency.raised)).subscribe((step) => { logStep(step, log); });
+  // A line in the log takes as long as a verdict.
+  tunnels.steps$.pipe(later(() => goodMoment(() => urgency.raised))).subscribe((step) => { logStep(step, log); });
   await serveMetrics(settings, tunnels, undo);
   startPaused(stateFile, tunnels);
   // While the firewall's programs are at work we have time.
-  const rehearsed = rehearse(folder, systemClock);
+  const rehearsed = rehearse(folder, systemClock, settings.tunnels.length);
   undo.push(() => rehearsed);
   await tunnels.install();
   undo.push(() => (settings.onStop === 'flush' ? gate.remove({ keepDomains: true }) : holdAll(tunnels, gate)));

@@ -1,23 +1,7 @@
-import { buffer, concatMap, connect, filter, type MonoTypeOperatorFunction, throttleTime } from 'rxjs';
 import type { GateEvent } from './core/events.js';
 import type { Step } from './core/join.js';
 import type { LogPort } from './core/ports.js';
 import type { WakePacket } from './core/words.js';
-
-/** Longer than the packets of many tunnels need to be on their way, and shorter than what a person notices. */
-const LATER_MS = 20;
-
-/** Those steps that are logged, in their order, a little later than they happened and not while `busy`: a line takes as long as a verdict. No timer runs but after a step. */
-export function toBeLogged(busy: () => boolean): MonoTypeOperatorFunction<Step> {
-  return connect((steps$) => {
-    const goodMoment$ = steps$.pipe(throttleTime(LATER_MS, undefined, { leading: false, trailing: true }), filter(() => !busy()));
-    return steps$.pipe(filter(isLogged), buffer(goodMoment$), concatMap((steps) => steps));
-  });
-}
-
-function isLogged({ event: { type }, before, after }: Step): boolean {
-  return before.state.at !== after.state.at || type === 'effect-failed' || type === 'queue-failed';
-}
 
 /** Logs what a person wants to know of a step: changes of state, and effects that failed. */
 export function logStep({ tunnel, event, before, after }: Step, log: LogPort): void {

@@ -10,16 +10,19 @@ import { fitV8To } from './v8.js';
 
 /** Runs the daemon in the foreground until SIGTERM or SIGINT; SIGHUP reloads. Resolves after a clean end, rejects with a DaemonError if it can't start. */
 export async function runDaemon(configFile: string): Promise<void> {
+  let daemon: Daemon | undefined;
+  const fitV8 = ({ tunnels }: Settings): void => {
+    fitV8To({ tunnels: tunnels.length, prefixes: tunnels.reduce((sum, { protect, exclude }) => sum + protect.length + exclude.length, 0), started: daemon !== undefined });
+  };
   const load = async (queues?: Queues): Promise<Settings> => {
     const settings = await loadApart(configFile, queues);
-    fitV8To({ tunnels: settings.tunnels.length, prefixes: settings.tunnels.reduce((sum, { protect, exclude }) => sum + protect.length + exclude.length, 0) });
+    fitV8(settings);
     return settings;
   };
   const settings = await load();
   const log = createLogger(settings.log);
   const manager = ServiceManager.of(process.env, log);
   const signals = new Signals();
-  let daemon: Daemon | undefined;
   // From the beginning, when there is nothing to reload yet: unheard, either would end this process, or stop it for a debugger.
   signals.on('SIGHUP', () => {
     daemon?.reload().catch((error: unknown) => { log.error({ event: 'daemon.reload_failed' }, messageOf(error)); });
@@ -29,6 +32,7 @@ export async function runDaemon(configFile: string): Promise<void> {
   const watched = new Subscription();
   try {
     daemon = await createDaemon(settings, log, { load });
+    fitV8(settings);
     await manager.ready();
     watched.add(manager.watch(daemon.active$, systemClock));
     const signal = await signals.end;

@@ -16,7 +16,7 @@ export class TunnelSet {
   /** The name of a tunnel that has ended, while others go on. */
   readonly gone$ = new Subject<string>();
   /** Whether some tunnel is dialing, up or going down: at once, and at each change. */
-  readonly active$: Observable<boolean> = defer(() => merge(this.steps$, this.#replaced$).pipe(startWith(undefined), map(() => [...this].some(({ tunnel }) => isActive(tunnel.state))), distinctUntilChanged()));
+  readonly active$: Observable<boolean> = defer(() => merge(this.steps$, this.#replaced$).pipe(startWith(undefined), map(() => this.#isActive), distinctUntilChanged()));
   readonly #means: TunnelMeans;
   readonly #gate: GatePort;
   readonly #tunnels = new Map<string, RunningTunnel>();
@@ -33,6 +33,12 @@ export class TunnelSet {
 
   [Symbol.iterator](): IterableIterator<RunningTunnel> {
     return this.#tunnels.values();
+  }
+
+  /** Without a copy: asked at every step, of many tunnels that wake together too. */
+  get #isActive(): boolean {
+    for (const { tunnel } of this) if (isActive(tunnel.state)) return true;
+    return false;
   }
 
   /** Rejects with TUNNEL_UNKNOWN. */

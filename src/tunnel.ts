@@ -16,6 +16,8 @@ import { HoldQueue, type HoldQueueOptions } from './nfqueue/queue.js';
 
 export interface TunnelMeans extends LinkMeans {
   readonly askName: AskName;
+  /** Lets whatever is to be done for other tunnels go first. */
+  readonly othersFirst: () => Promise<void>;
   /** Brings what the tunnels protect into the gate again; resolves when it has it. */
   readonly protectAnew: () => Promise<void>;
 }
@@ -54,7 +56,7 @@ export class RunningTunnel {
 
   /** Binds the queue. Rejects with QUEUE_IN_USE, NOT_PERMITTED or QUEUE_FAILED. */
   async bind(): Promise<void> {
-    this.#queue = await HoldQueue.open(this.#queueOptions, this.#means.clock, this.#means.log);
+    this.#queue = await HoldQueue.open(this.#queueOptions, this.#means);
   }
 
   /** Whether the queue of that tunnel, with what it holds, can be this one's. */

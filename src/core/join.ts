@@ -1,4 +1,4 @@
-import { concatMap, connect, defer, distinctUntilChanged, EMPTY, filter, ignoreElements, map, merge, Observable, observeOn, queueScheduler, scan, share, Subject, type Subscriber, switchMap, tap } from 'rxjs';
+import { EMPTY, map, merge, type MonoTypeOperatorFunction, Observable, scan, Subject, type Subscription, tap } from 'rxjs';
 import type { Effect, EffectEvent, GateEvent, TunnelEvent } from './events.js';
 import { messageOf } from './errors.js';
 import type { Policy } from './policy.js';
@@ -34,32 +34,48 @@ export interface Step {
 
 /**
  * Joins queue events, management events, commands and time into the one stream of a tunnel: every event passes the
- * transition function, every effect is carried out in its order and comes back as an event. Hot once subscribed;
- * unsubscribing ends it. It never errors: what fails becomes an event.
+ * transition function, every effect is carried out in its order and comes back as an event. A machine of its own for
+ * everyone who subscribes; unsubscribing ends it. It never errors: what fails becomes an event.
  */
 export function joinTunnel(parts: TunnelParts): Observable<Step> {
-  return defer(() => {
+  return new Observable((subscriber) => {
     const feedback$ = new Subject<TunnelEvent>();
+    const back = (event: TunnelEvent): void => { feedback$.next(event); };
+    const effects = new EffectsInTurn(parts, back);
+    const deadline = new Deadline(parts, back);
+    subscriber.add(() => {
+      effects.end();
+      deadline.set(undefined);
+    });
     const first = startingTunnel(parts.clock.now());
     const start: Step = { tunnel: parts.name, now: first.state.since, event: { type: 'clock' }, before: first, after: first, effects: [] };
     const events$ = merge(parts.queue.events$, parts.link.events$, parts.names?.events$ ?? EMPTY, parts.gate.events$.pipe(map((event) => ofTunnel(event, parts.name))), parts.commands$, feedback$);
-    return events$.pipe(
+    events$.pipe(
       // Before scan: an event that an effect causes at once waits until everybody has seen this one.
-      observeOn(queueScheduler),
+      oneAtATime(),
       scan((last, event) => step(parts, last.after, event), start),
-      connect((steps$) => {
-        const effects$ = steps$.pipe(filter(({ effects }) => effects.length > 0), concatMap(({ effects }) => carryOut(effects, parts)));
-        const clock$ = steps$.pipe(
-          map(({ after }) => deadlineOf(after.state, parts.policy)),
-          distinctUntilChanged(),
-          switchMap((at) => (at === undefined ? EMPTY : parts.clock.at(at).pipe(map((): TunnelEvent => ({ type: 'clock' }))))),
-        );
-        const back$ = merge(effects$, clock$).pipe(tap((event) => { feedback$.next(event); }), ignoreElements());
-        // First what has to be done, then whoever looks on: a hold is not released later for a line in the log.
-        return merge(back$, steps$);
+      // First what has to be done, then whoever looks on: a hold is not released later for a line in the log.
+      tap((step) => {
+        effects.add(step.effects);
+        deadline.set(deadlineOf(step.after.state, parts.policy));
       }),
-    );
-  }).pipe(share());
+    ).subscribe(subscriber);
+  });
+}
+
+/** What comes while something is told waits until that was told: as by `observeOn(queueScheduler)`, without an action and a subscription for each. */
+function oneAtATime<T>(): MonoTypeOperatorFunction<T> {
+  return (source) => new Observable((subscriber) => {
+    const waiting: T[] = [];
+    let telling = false;
+    return source.subscribe((value) => {
+      waiting.push(value);
+      if (telling) return;
+      telling = true;
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) subscriber.next(next);
+      telling = false;
+    });
+  });
 }
 
 /** What the gate tells, as far as it is about one tunnel. */
@@ -73,25 +89,70 @@ function step(parts: TunnelParts, before: Tunnel, event: TunnelEvent): Step {
   return { tunnel: parts.name, now, event, before, after, effects };
 }
 
-/** One effect after the other. No operators of RxJS for each of them: many tunnels may wake at the same moment. */
-function carryOut(effects: readonly Effect[], parts: TunnelParts): Observable<EffectEvent> {
-  return new Observable((subscriber) => { void inTurn(effects, parts, subscriber); });
+/** The one timer of a tunnel. */
+class Deadline {
+  readonly #parts: TunnelParts;
+  readonly #back: (event: TunnelEvent) => void;
+  #at: number | undefined;
+  #timer: Subscription | undefined;
+
+  constructor(parts: TunnelParts, back: (event: TunnelEvent) => void) {
+    this.#parts = parts;
+    this.#back = back;
+  }
+
+  set(at: number | undefined): void {
+    if (at === this.#at) return;
+    this.#at = at;
+    this.#timer?.unsubscribe();
+    this.#timer = at === undefined ? undefined : this.#parts.clock.at(at).subscribe(() => { this.#back({ type: 'clock' }); });
+  }
 }
 
-async function inTurn(effects: readonly Effect[], parts: TunnelParts, subscriber: Subscriber<EffectEvent>): Promise<void> {
-  for (const effect of effects) {
-    try {
-      const result = perform(effect, parts);
-      // Nothing waits for what was done within the call.
-      const event = result instanceof Promise ? await result : result;
-      if (subscriber.closed) return;
-      if (event) subscriber.next(event);
-    } catch (error) {
-      subscriber.next({ type: 'effect-failed', effect: effect.do, detail: messageOf(error) });
-      break;
-    }
+/** Carries out the effects of one step after those of the other, each when the one before it is done. */
+class EffectsInTurn {
+  readonly #parts: TunnelParts;
+  readonly #back: (event: TunnelEvent) => void;
+  readonly #waiting: (readonly Effect[])[] = [];
+  #busy = false;
+  #ended = false;
+
+  constructor(parts: TunnelParts, back: (event: TunnelEvent) => void) {
+    this.#parts = parts;
+    this.#back = back;
   }
-  subscriber.complete();
+
+  add(effects: readonly Effect[]): void {
+    if (effects.length === 0) return;
+    this.#waiting.push(effects);
+    if (!this.#busy) void this.#run();
+  }
+
+  /** What is under way ends; nothing follows, and nothing is told of it. */
+  end(): void {
+    this.#ended = true;
+    this.#waiting.length = 0;
+  }
+
+  async #run(): Promise<void> {
+    this.#busy = true;
+    for (let effects = this.#waiting.shift(); effects !== undefined; effects = this.#waiting.shift()) {
+      for (const effect of effects) {
+        try {
+          const result = perform(effect, this.#parts);
+          // Nothing waits for what was done within the call.
+          const event = result instanceof Promise ? await result : result;
+          if (this.#ended) return;
+          if (event) this.#back(event);
+        } catch (error) {
+          // Those behind it were to come after it.
+          this.#back({ type: 'effect-failed', effect: effect.do, detail: messageOf(error) });
+          break;
+        }
+      }
+    }
+    this.#busy = false;
+  }
 }
 
 function perform(effect: Effect, { name, queue, link, gate, names }: TunnelParts): Promise<EffectEvent> | Promise<void> | EffectEvent | undefined {

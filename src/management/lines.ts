@@ -1,4 +1,4 @@
-import { Transform, type Readable, type TransformCallback } from 'node:stream';
+import type { Readable } from 'node:stream';
 import split2 from 'split2';
 
 /** What OpenVPN asks with before anything else where it has a management password: without a newline. */
@@ -21,16 +21,17 @@ export interface LineHandlers {
  * Passes whole lines on and keeps the unfinished one to itself: a prompt is recognised in it, and a line without end
  * takes no more memory than the limit (what is longer is dropped up to its newline).
  */
-class WholeLines extends Transform {
+class WholeLines {
   readonly #onPrompt: () => void;
+  readonly #onLines: (lines: Buffer) => void;
   readonly #limitBytes: number;
   #held = Buffer.alloc(256);
   #heldBytes = 0;
   #promptPossible = true;
 
-  constructor(onPrompt: () => void, limitBytes: number) {
-    super();
+  constructor(onPrompt: () => void, onLines: (lines: Buffer) => void, limitBytes: number) {
     this.#onPrompt = onPrompt;
+    this.#onLines = onLines;
     this.#limitBytes = limitBytes;
   }
 
@@ -39,22 +40,21 @@ class WholeLines extends Transform {
     return Buffer.from(this.#held.subarray(0, this.#heldBytes));
   }
 
-  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+  take(chunk: Buffer): void {
     let input = this.#promptPossible ? this.#takePrompts(chunk) : chunk;
     // Mostly a chunk is some whole lines, none of which can be too long.
     const whole = this.#heldBytes === 0 && input.length <= this.#limitBytes ? input.lastIndexOf(NEWLINE) + 1 : 0;
     if (whole > 0) {
-      this.push(input.subarray(0, whole));
+      this.#onLines(input.subarray(0, whole));
       input = input.subarray(whole);
     }
     for (let at = input.indexOf(NEWLINE); at >= 0; at = input.indexOf(NEWLINE)) {
       this.#hold(input.subarray(0, at));
-      this.push(Buffer.concat([this.rest, input.subarray(at, at + 1)]));
+      this.#onLines(Buffer.concat([this.rest, input.subarray(at, at + 1)]));
       this.#heldBytes = 0;
       input = input.subarray(at + 1);
     }
     this.#hold(input);
-    done();
   }
 
   #hold(piece: Buffer): void {
@@ -81,19 +81,15 @@ class WholeLines extends Transform {
 
 /** Socket bytes, however they are cut, to lines and prompts. */
 export function readLines(input: Readable, handlers: LineHandlers, limitBytes: number = LONGEST_LINE_BYTES): void {
-  const whole = new WholeLines(() => {
-    handlers.prompt();
-  }, limitBytes);
   const lines = split2();
-  input.pipe(whole).pipe(lines);
-  // A destroyed socket closes without an end, which pipe does not pass on.
-  input.once('close', () => {
-    if (!whole.writableEnded) whole.end();
-  });
-  lines.on('data', (line: string) => {
-    handlers.line(line);
-  });
-  lines.once('end', () => {
-    handlers.end(whole.rest.toString());
-  });
+  const whole = new WholeLines(() => { handlers.prompt(); }, (complete) => { lines.write(complete); }, limitBytes);
+  // No stream of its own: what it passes on is taken at once, and a wake waits for each one that there is.
+  input.on('data', (chunk: Buffer) => { whole.take(chunk); });
+  const finish = (): void => { lines.end(); };
+  input.once('end', finish);
+  // A destroyed socket closes without an end.
+  input.once('close', finish);
+  lines.on('data', (line: string) => { handlers.line(line); });
+  lines.once('end', () => { handlers.end(whole.rest.toString()); });
+  input.resume(); // a listener's sockets are paused until somebody reads them
 }

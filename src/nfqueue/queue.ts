@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
 import { NfQueue, type NfQueueError, type PacketBatch } from 'node-nfqueue';
 import { Subject } from 'rxjs';
 import { DaemonError, messageOf } from '../core/errors.js';
@@ -19,6 +18,13 @@ export interface HoldQueueOptions {
   readonly marks: Marks;
   /** The answer to held packets is silence: they count as dropped. */
   readonly silent: boolean;
+}
+
+export interface HoldQueueMeans {
+  readonly clock: ClockPort;
+  readonly log: LogPort;
+  /** Waited for when all that was held is released, before that is told. */
+  readonly othersFirst: () => Promise<void>;
 }
 
 /** Headers with options and extension headers fit; the kernel keeps the rest. */
@@ -48,6 +54,7 @@ export class HoldQueue implements QueuePort {
   readonly #options: HoldQueueOptions;
   readonly #clock: ClockPort;
   readonly #log: LogPort;
+  readonly #othersFirst: () => Promise<void>;
   readonly #held = new HeldPackets();
   readonly #counters = { held: 0, released: 0, rejected: 0, dropped: 0, lost: 0 };
   #mode: 'hold' | 'accept' | 'answer' = 'hold';
@@ -61,11 +68,12 @@ export class HoldQueue implements QueuePort {
   /** How many packets had come when the kernel was asked last what it had thrown away. */
   #looked: number | undefined = 0;
 
-  private constructor(queue: NfQueue, options: HoldQueueOptions, clock: ClockPort, log: LogPort) {
+  private constructor(queue: NfQueue, options: HoldQueueOptions, { clock, log, othersFirst }: HoldQueueMeans) {
     this.#queue = queue;
     this.#options = options;
     this.#clock = clock;
     this.#log = log;
+    this.#othersFirst = othersFirst;
     queue.on('packets', (batch) => { this.#arrived(batch); });
     queue.on('overflow', () => {
       this.#looked = undefined;
@@ -77,10 +85,10 @@ export class HoldQueue implements QueuePort {
   }
 
   /** Binds the queue. Rejects with QUEUE_IN_USE, NOT_PERMITTED or QUEUE_FAILED. */
-  static async open(options: HoldQueueOptions, clock: ClockPort, log: LogPort): Promise<HoldQueue> {
+  static async open(options: HoldQueueOptions, means: HoldQueueMeans): Promise<HoldQueue> {
     try {
       const queue = await NfQueue.open({ num: options.num, copy: COPY_BYTES, maxLength: options.packets, receiveBuffer: RECEIVE_BUFFER_BYTES, burst: BURST, flags: { uidGid: true, gso: true } });
-      return new HoldQueue(queue, options, clock, log);
+      return new HoldQueue(queue, options, means);
     } catch (cause) {
       throw queueError(cause, options);
     }
@@ -204,7 +212,7 @@ export class HoldQueue implements QueuePort {
     }
     this.#mode = 'accept';
     // Of many that wake together, those that still wait for their verdict go first.
-    await setImmediate();
+    await this.#othersFirst();
     if (this.#releasing !== releasing) return;
     this.#releasing = undefined;
     this.#events$.next({ type: 'released', packets: released });

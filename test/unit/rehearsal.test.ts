@@ -15,7 +15,7 @@ describe('the rehearsal', () => {
       asked += 1;
       return systemClock.now();
     } };
-    await rehearse(folder, counting);
+    await rehearse(folder, counting, 1);
     expect(asked).toBeGreaterThan(100); // each event of the twenty wakes has its time
     expect(await readdir(folder)).toEqual([]);
     await rm(folder, { recursive: true });
@@ -23,12 +23,12 @@ describe('the rehearsal', () => {
 
   it('ends, too, where the machine stood still meanwhile: every time-out is over before anybody answers', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'rehearsal-'));
-    await rehearse(folder, { now: systemClock.now, at: () => timer(0) });
+    await rehearse(folder, { now: systemClock.now, at: () => timer(0) }, 1);
     expect(await readdir(folder)).toEqual([]);
     await rm(folder, { recursive: true });
   });
 
   it('does not hinder the start where it cannot be', async () => {
-    await rehearse('/nowhere', systemClock);
+    await rehearse('/nowhere', systemClock, 1);
   });
 });

@@ -9,6 +9,7 @@
       "sources": [
         "src/addon.c",
         "src/held.c",
+        "src/memory.c",
         "src/message.c",
         "src/parse.c",
         "src/queue.c",

@@ -71,7 +71,7 @@ beforeEach(() => {
   mkdirSync(file('private'));
   gate = new StoppingGate({ marks });
   ask = () => Promise.resolve(answer(oldAddress));
-  set = new TunnelSet({ marks, folder: file('private'), log, clock: systemClock, askName: (name) => ask(name), routes: (tunnel) => gate.routes(tunnel), moved: () => set.exempt() }, gate);
+  set = new TunnelSet({ marks, folder: file('private'), log, clock: systemClock, askName: (name) => ask(name), othersFirst: () => Promise.resolve(), routes: (tunnel) => gate.routes(tunnel), moved: () => set.exempt() }, gate);
 });
 
 afterEach(async () => {
@@ -168,7 +168,7 @@ describe('what a name stands for now is protected', () => {
 
   it('after a reload that was refused since somebody else has a queue', async () => {
     await start({ office: dialing });
-    const other = await HoldQueue.open({ tunnel: 'other', num: lab.queue, packets: 1, device: 'lo', marks, silent: true }, systemClock, log);
+    const other = await HoldQueue.open({ tunnel: 'other', num: lab.queue, packets: 1, device: 'lo', marks, silent: true }, { clock: systemClock, log, othersFirst: () => Promise.resolve() });
     try {
       ask = () => Promise.resolve(answer(newAddress));
       await expect(reload({ office: dialing, lab })).rejects.toMatchObject({ code: 'QUEUE_IN_USE' });

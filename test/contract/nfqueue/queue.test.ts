@@ -116,6 +116,37 @@ describe('a queue', () => {
   });
 });
 
+describe('queues that read alike', () => {
+  const OTHER = 61;
+  /** What goes to this port is the other's. */
+  const forOther = (change: '-I' | '-D'): Promise<string> => fixture.lab.iptables(`-t raw ${change} PREROUTING -d 10.2.0.0/24 -p udp --dport ${OTHER} -j NFQUEUE --queue-num ${OTHER}`);
+  const sendTo = async (port: number, size: number): Promise<void> => {
+    await fixture.lab.sender.run('python3', ['-c', `import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(bytes(${size}), ('${RECEIVER4}', ${port}))`]);
+  };
+
+  it('keep their packets apart, whatever their listeners do with what they are given, and go on when the other ends', async () => {
+    await forOther('-I');
+    const [one, other] = [await fixture.open(), await fixture.open({ num: OTHER })];
+    const seen: Record<'one' | 'other', { id: number; length: number }[]> = { one: [], other: [] };
+    for (const [name, queue] of [['one', one], ['other', other]] as const) {
+      queue.on('packets', (batch) => {
+        for (const { id, payload } of batch) seen[name].push({ id, length: payload.length });
+        structuredClone(batch.at(0)!.payload.buffer, { transfer: [batch.at(0)!.payload.buffer as ArrayBuffer] });
+      });
+    }
+    for (const round of [1, 2]) {
+      await Promise.all([sendTo(9, round), sendTo(OTHER, 10 + round)]);
+      await until('both packets', () => seen.one.length === round && seen.other.length === round);
+    }
+    await one.close();
+    await sendTo(OTHER, 20);
+    await until('the last packet', () => seen.other.length === 3);
+    expect(seen).toEqual({ one: [{ id: 1, length: 29 }, { id: 2, length: 30 }], other: [{ id: 1, length: 39 }, { id: 2, length: 40 }, { id: 3, length: 48 }] });
+    expect([...other.heldIds()]).toEqual([1, 2, 3]);
+    await forOther('-D');
+  });
+});
+
 describe('the end of a queue', () => {
   it('lets what it holds go, read or not, or drops it', async () => {
     receiver.clear();

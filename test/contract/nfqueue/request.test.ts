@@ -70,20 +70,23 @@ describe('a request to netfilter', () => {
     expect(packets).toHaveLength(32); // a turn's worth, after it
   });
 
-  it('is refused inside a listener, with nonsense, and after the end; and says what the kernel had against it', async () => {
-    const queue = await fixture.open();
+  it('is refused inside a listener of any queue, with nonsense, and after the end; and says what the kernel had against it', async () => {
+    const [queue, other] = [await fixture.open(), await fixture.open({ num: 1015 })];
     const refused: unknown[] = [];
     queue.on('packets', (batch) => {
-      try {
-        queue.requestInPause(request(6, 'one', 'two'));
-      } catch (error) {
-        refused.push(error);
+      for (const each of [queue, other]) {
+        try {
+          each.requestInPause(request(6, 'one', 'two'));
+        } catch (error) {
+          refused.push(error);
+        }
       }
       queue.verdictUpTo(batch.lastId, { verdict: 'drop' });
     });
     flood(1);
     expect(() => { queue.requestInPause(request(6, 'none', 'two')); }).toThrow(expect.objectContaining({ code: 'ENOENT' }));
-    expect(refused).toEqual([expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' })]);
+    const invalid: unknown = expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' });
+    expect(refused).toEqual([invalid, invalid]);
     expect(() => { queue.requestInPause(request(6, 'one', 'two'), { quietUs: -1 }); }).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }));
     await queue.close();
     expect(() => { queue.requestInPause(request(6, 'one', 'two')); }).toThrow(expect.objectContaining({ code: 'ERR_CLOSED' }));

@@ -6,7 +6,7 @@ import { native, type Dispatch, type NativeQueue } from './native.js';
 import { resolveOptions, type OpenOptions, type Settings } from './options.js';
 import { explainOpenFailure } from './owner.js';
 import { Reading } from './reading.js';
-import { RECORD_WORDS, REPLY_WORDS } from './records.js';
+import { rowsFor, type Rows } from './records.js';
 import { paceOf, releasePaced, type Pace, type ReleaseOptions, type ReleaseResult } from './release.js';
 import { Replies } from './replies.js';
 import { sendRequest, type NetfilterRequest } from './request.js';
@@ -46,7 +46,7 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
   readonly #reading: Reading;
   #closed = false;
 
-  private constructor(settings: Settings, queue: NativeQueue, records: Uint32Array, replies: Uint32Array) {
+  private constructor(settings: Settings, queue: NativeQueue, { records, replies }: Rows) {
     super();
     this.num = settings.num;
     this.#queue = queue;
@@ -69,16 +69,15 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
   static async open(options: OpenOptions): Promise<NfQueue> {
     const settings = resolveOptions(options);
     const { num, copyRange, maxLength, receiveBuffer, flagBits, netns, slots, slotSize, coalesceUs } = settings;
-    const records = new Uint32Array(slots * RECORD_WORDS);
-    const replies = new Uint32Array(slots * REPLY_WORDS);
+    const rows = rowsFor(slots);
     const opened: { queue?: NfQueue } = {};
     const dispatch: Dispatch = (...burst) => {
       if (opened.queue !== undefined) opened.queue.#reading.dispatch(...burst);
     };
     const words = Float64Array.of(num, copyRange, maxLength, receiveBuffer, flagBits, netns, slots, slotSize, coalesceUs);
-    const result = native.open(words, dispatch, records, replies);
+    const result = native.open(words, dispatch, rows.records, rows.replies);
     if ('errno' in result) throw await explainOpenFailure(result, settings);
-    opened.queue = new NfQueue(settings, result, records, replies);
+    opened.queue = new NfQueue(settings, result, rows);
     return opened.queue;
   }
 
@@ -138,11 +137,12 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
    * to settle it) until nothing has come for `quietUs`, sends the request, and reads again what came just then. So packets
    * that pass directly from then on don't overtake others of their flow. Blocks the event loop until then.
    *
-   * @throws NfQueueError as `netfilterRequest` does; ERR_INVALID_ARGUMENT inside a listener, whose batch comes first
+   * @throws NfQueueError as `netfilterRequest` does; ERR_INVALID_ARGUMENT inside a listener of any queue's packets, whose
+   * batch comes first
    */
   requestInPause(request: NetfilterRequest, { quietUs = 100, withinUs = 2000 }: PauseOptions = {}): void {
     const queue = this.#open();
-    if (this.#reading.live) throw invalid('a request from inside a listener of packets: its batch has to be settled first');
+    if (Reading.live) throw invalid('a request from inside a listener of packets: its batch has to be settled first');
     for (const time of [quietUs, withinUs]) if (!isUint32(time)) throw invalid(`${String(time)} is not a number of microseconds`);
     const { netns = this.#netns, ...rest } = request;
     sendRequest({ netns, ...rest }, (...words) => native.requestInPause(queue, ...words, quietUs, withinUs));

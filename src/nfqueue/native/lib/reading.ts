@@ -25,6 +25,8 @@ export interface ReadQueue {
 
 /** What comes out of the socket, burst by burst: packets and answers to verdicts; and a look at the kernel's account while packets are held. */
 export class Reading {
+  /** Whether listeners are being called with a burst, of whatever queue: its memory is theirs until they return. */
+  static live = false;
   readonly #of: ReadQueue;
   readonly #frame: Frame;
   readonly #batch: PacketBatch;
@@ -37,11 +39,6 @@ export class Reading {
     this.#of = of;
     this.#frame = { records: of.records, bytes: new Uint8Array(0), live: false, deviceName: (index) => this.#deviceName(index) };
     this.#batch = new PacketBatch(this.#frame);
-  }
-
-  /** Whether listeners are being called with a burst. */
-  get live(): boolean {
-    return this.#frame.live;
   }
 
   /** The queue is about to be closed. */
@@ -68,11 +65,11 @@ export class Reading {
     ledger.count.packets += packets;
     ledger.count.bursts++;
     if (this.#names.size > 0) this.#names.clear();
-    this.#frame.live = true;
+    Reading.live = this.#frame.live = true;
     try {
       teller.packets(this.#batch, packets);
     } finally {
-      this.#frame.live = false;
+      Reading.live = this.#frame.live = false;
     }
     if (!this.#ended && ledger.held > 0) this.#keepWatch();
   }

@@ -63,3 +63,18 @@ export const REPLY_WORDS = 4;
 
 /** Message types that a reply may be about. */
 export const MESSAGE = { verdict: 0x301, config: 0x302, verdictBatch: 0x303 } as const;
+
+/** Where the addon writes what it found in a burst. */
+export interface Rows {
+  readonly records: Uint32Array;
+  readonly replies: Uint32Array;
+}
+
+const shared = new Map<number, Rows>();
+
+/** Rows for so many datagrams a read. Queues that read alike share them: a burst is done with before the next one is read. */
+export function rowsFor(slots: number): Rows {
+  const rows = shared.get(slots) ?? { records: new Uint32Array(slots * RECORD_WORDS), replies: new Uint32Array(slots * REPLY_WORDS) };
+  shared.set(slots, rows);
+  return rows;
+}

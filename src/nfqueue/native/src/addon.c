@@ -293,6 +293,7 @@ static napi_value request_in_pause(napi_env env, napi_callback_info info) {
 }
 
 NAPI_MODULE_INIT() {
+  if (!nfq_memory_init(env)) return NULL;
   const struct {
     const char *name;
     napi_callback callback;

@@ -11,8 +11,6 @@
 static void disown(struct nfq_queue *queue) {
   if (--queue->owners > 0) return;
   held_free(&queue->held);
-  free(queue->headers);
-  free(queue->parts);
   free(queue);
 }
 
@@ -45,13 +43,15 @@ void nfq_queue_close(struct nfq_queue *queue) {
   if (queue->closed) return;
   close_handle(queue);
   held_free(&queue->held);
-  napi_ref *references[] = {&queue->self, &queue->dispatch, &queue->buffer, &queue->records_ref, &queue->replies_ref};
+  napi_ref *references[] = {&queue->self, &queue->dispatch, &queue->records_ref, &queue->replies_ref};
   for (size_t i = 0; i < sizeof references / sizeof *references; i++) {
     if (*references[i]) napi_delete_reference(queue->env, *references[i]);
     *references[i] = NULL;
   }
   if (queue->context) napi_async_destroy(queue->env, queue->context);
   queue->context = NULL;
+  nfq_memory_leave(queue->memory);
+  queue->memory = NULL;
 }
 
 /* The environment's own references would go with it, but not the memory of ours. */
@@ -67,7 +67,8 @@ static bool keep(struct nfq_queue *queue, napi_value self, napi_value dispatch, 
   void *record_data, *reply_data;
   if (napi_get_typedarray_info(env, records, NULL, &record_words, &record_data, NULL, NULL) != napi_ok) return false;
   if (napi_get_typedarray_info(env, replies, NULL, &reply_words, &reply_data, NULL, NULL) != napi_ok) return false;
-  if (record_words * 4 < queue->reading.slots * sizeof *queue->records || reply_words * 4 < queue->reading.slots * sizeof *queue->replies) return false;
+  const size_t slots = queue->memory->slots;
+  if (record_words * 4 < slots * sizeof *queue->records || reply_words * 4 < slots * sizeof *queue->replies) return false;
   queue->records = record_data;
   queue->replies = reply_data;
   return napi_create_reference(env, self, 1, &queue->self) == napi_ok &&
@@ -84,20 +85,18 @@ static struct nfq_queue *refuse(struct nfq_queue *queue, struct nfq_socket *sock
   nfq_socket_close(socket);
   if (queue) {
     if (queue->timer >= 0) close(queue->timer);
-    free(queue->headers);
-    free(queue->parts);
+    if (queue->memory) nfq_memory_leave(queue->memory);
     free(queue);
   }
   napi_throw_error(env, NULL, "queue: out of memory or descriptors");
   return NULL;
 }
 
-static struct nfq_queue *allocate(const struct nfq_reading *reading) {
+static struct nfq_queue *allocate(napi_env env, const struct nfq_reading *reading) {
   struct nfq_queue *queue = calloc(1, sizeof *queue);
   if (!queue) return NULL;
-  queue->reading = *reading;
-  queue->headers = calloc(reading->slots, sizeof *queue->headers);
-  queue->parts = calloc(reading->slots, sizeof *queue->parts);
+  queue->coalesce_us = reading->coalesce_us;
+  queue->memory = nfq_memory_share(env, reading->slots, reading->slot_size);
   queue->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
   return queue;
 }
@@ -105,9 +104,9 @@ static struct nfq_queue *allocate(const struct nfq_reading *reading) {
 struct nfq_queue *nfq_queue_create(napi_env env, const struct nfq_socket *socket, const struct nfq_reading *reading,
                                    napi_value self, napi_value dispatch, napi_value records, napi_value replies) {
   struct nfq_socket owned = *socket;
-  struct nfq_queue *queue = allocate(reading);
+  struct nfq_queue *queue = allocate(env, reading);
   uv_loop_t *loop;
-  if (!queue || !queue->headers || !queue->parts || queue->timer < 0) return refuse(queue, &owned, env);
+  if (!queue || !queue->memory || queue->timer < 0) return refuse(queue, &owned, env);
   if (napi_get_uv_event_loop(env, &loop) != napi_ok) return refuse(queue, &owned, env);
   if (uv_poll_init(loop, &queue->poll, owned.fd) != 0) return refuse(queue, &owned, env);
   queue->env = env;

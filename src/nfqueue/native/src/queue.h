@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "held.h"
+#include "memory.h"
 #include "parse.h"
 #include "socket.h"
 
@@ -23,7 +24,7 @@ struct nfq_queue {
   uv_poll_t poll; /* of the socket */
   uv_poll_t tick; /* of `timer` */
   int timer;      /* timerfd, armed under a flood only */
-  struct nfq_reading reading;
+  uint32_t coalesce_us;
   uint64_t window_start; /* ns; since when `window_packets` are counted */
   uint32_t window_packets;
   uint64_t last_packets; /* ns; when packets were read last */
@@ -31,13 +32,11 @@ struct nfq_queue {
   bool failed; /* nothing more can be read */
   struct nfq_socket socket;
   struct held held;
-  struct mmsghdr *headers;
-  struct iovec *parts;
+  struct nfq_memory *memory; /* until it is closed */
   struct nfq_record *records; /* memory of a typed array that `records_ref` keeps */
   struct nfq_reply *replies;
   napi_ref self;
   napi_ref dispatch;
-  napi_ref buffer;
   napi_ref records_ref;
   napi_ref replies_ref;
   napi_async_context context;

@@ -16,29 +16,6 @@ enum { WINDOW_NS = 500000, FLOOD_PER_MS = 40 };
 /* Under a flood a tick that brings less than this ends it. */
 enum { CALM_PACKETS = 2 };
 
-/*
- * The receive buffer is JavaScript's, and a listener may have transferred it away (postMessage with a transfer list): then
- * there is a new one from now on. NULL if there is no memory for it.
- */
-static uint8_t *receive_buffer(struct nfq_queue *queue, napi_value *value) {
-  void *data = NULL;
-  size_t length = 0, wanted = (size_t)queue->reading.slots * queue->reading.slot_size;
-  if (queue->buffer) {
-    if (napi_get_reference_value(queue->env, queue->buffer, value) != napi_ok) return NULL;
-    napi_get_arraybuffer_info(queue->env, *value, &data, &length);
-    if (length == wanted) return data;
-    napi_delete_reference(queue->env, queue->buffer);
-    queue->buffer = NULL;
-  }
-  if (napi_create_arraybuffer(queue->env, wanted, &data, value) != napi_ok) return NULL;
-  if (napi_create_reference(queue->env, *value, 1, &queue->buffer) != napi_ok) return NULL;
-  for (uint32_t i = 0; i < queue->reading.slots; i++) {
-    queue->parts[i] = (struct iovec){.iov_base = (uint8_t *)data + (size_t)i * queue->reading.slot_size, .iov_len = queue->reading.slot_size};
-    queue->headers[i].msg_hdr = (struct msghdr){.msg_iov = &queue->parts[i], .msg_iovlen = 1};
-  }
-  return data;
-}
-
 struct report {
   uint32_t packets;
   uint32_t replies;
@@ -65,12 +42,12 @@ static void tell(struct nfq_queue *queue, const struct report *report, napi_valu
 
 /* Takes over what one recvmmsg brought. */
 static void take(struct nfq_queue *queue, const uint8_t *data, unsigned count, struct report *report) {
-  struct nfq_sink sink = {.packets = queue->records, .replies = queue->replies, .packet_capacity = queue->reading.slots,
-                          .reply_capacity = queue->reading.slots};
+  const struct nfq_memory *memory = queue->memory;
+  struct nfq_sink sink = {.packets = queue->records, .replies = queue->replies, .packet_capacity = memory->slots, .reply_capacity = memory->slots};
   for (unsigned i = 0; i < count; i++) {
-    uint32_t length = queue->headers[i].msg_len;
-    if (length > queue->reading.slot_size) length = queue->reading.slot_size;
-    nfq_parse(data, (size_t)i * queue->reading.slot_size, length, &sink);
+    uint32_t length = memory->headers[i].msg_len;
+    if (length > memory->slot_size) length = memory->slot_size;
+    nfq_parse(data, (size_t)i * memory->slot_size, length, &sink);
   }
   for (uint32_t i = 0; i < sink.packet_count; i++) {
     if (held_add(&queue->held, sink.packets[i].id, sink.packets[i].length) < 0) report->error = ENOMEM;
@@ -84,9 +61,9 @@ static void take(struct nfq_queue *queue, const uint8_t *data, unsigned count, s
 static bool read_burst(struct nfq_queue *queue, uint32_t *packets) {
   napi_value buffer;
   struct report report = {0};
-  uint8_t *data = receive_buffer(queue, &buffer);
+  uint8_t *data = nfq_memory_buffer(queue->memory, &buffer);
   if (!data) return false;
-  int count = recvmmsg(queue->socket.fd, queue->headers, queue->reading.slots, MSG_DONTWAIT, NULL);
+  int count = recvmmsg(queue->socket.fd, queue->memory->headers, queue->memory->slots, MSG_DONTWAIT, NULL);
   if (count > 0) {
     take(queue, data, (unsigned)count, &report);
   } else if (errno == EINTR) {
@@ -105,7 +82,7 @@ static bool read_burst(struct nfq_queue *queue, uint32_t *packets) {
   *packets += report.packets;
   if (report.packets > 0) queue->last_packets = uv_hrtime();
   tell(queue, &report, buffer);
-  return !queue->closed && !queue->failed && (count < 0 || (uint32_t)count == queue->reading.slots);
+  return !queue->closed && !queue->failed && (count < 0 || (uint32_t)count == queue->memory->slots);
 }
 
 /* Reads what there is, within limits. Whether there is more. */
@@ -141,7 +118,7 @@ static void on_tick(uv_poll_t *handle, int status, int events) {
   bool more = read_turn(queue, &packets);
   if (queue->closed || queue->failed) return;
   if (packets >= CALM_PACKETS) {
-    arm(queue, more ? 1 : (long)queue->reading.coalesce_us * 1000);
+    arm(queue, more ? 1 : (long)queue->coalesce_us * 1000);
     return;
   }
   queue->window_start = 0;
@@ -168,10 +145,10 @@ static void on_readable(uv_poll_t *handle, int status, int events) {
   if (queue->closed || queue->failed) return;
   /* libuv lets go of a descriptor with an error condition; ours is ENOBUFS mostly, and passes with the read. */
   if (status < 0) uv_poll_start(handle, UV_READABLE, on_readable);
-  if (more || queue->reading.coalesce_us == 0 || !is_flood(queue, packets)) return;
+  if (more || queue->coalesce_us == 0 || !is_flood(queue, packets)) return;
   uv_poll_stop(&queue->poll);
   uv_poll_start(&queue->tick, UV_READABLE, on_tick);
-  arm(queue, (long)queue->reading.coalesce_us * 1000);
+  arm(queue, (long)queue->coalesce_us * 1000);
 }
 
 void nfq_reader_start(struct nfq_queue *queue) {
