@@ -137,12 +137,12 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
    * to settle it) until nothing has come for `quietUs`, sends the request, and reads again what came just then. So packets
    * that pass directly from then on don't overtake others of their flow. Blocks the event loop until then.
    *
-   * @throws NfQueueError as `netfilterRequest` does; ERR_INVALID_ARGUMENT inside a listener of any queue's packets, whose
-   * batch comes first
+   * @throws NfQueueError as `netfilterRequest` does; ERR_INVALID_ARGUMENT inside a listener of any queue, whose burst
+   * comes first
    */
   requestInPause(request: NetfilterRequest, { quietUs = 100, withinUs = 2000 }: PauseOptions = {}): void {
     const queue = this.#open();
-    if (Reading.live) throw invalid('a request from inside a listener of packets: its batch has to be settled first');
+    if (Reading.live) throw invalid('a request from inside a listener: what it was called with comes first');
     for (const time of [quietUs, withinUs]) if (!isUint32(time)) throw invalid(`${String(time)} is not a number of microseconds`);
     const { netns = this.#netns, ...rest } = request;
     sendRequest({ netns, ...rest }, (...words) => native.requestInPause(queue, ...words, quietUs, withinUs));

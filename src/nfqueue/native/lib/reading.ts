@@ -25,7 +25,7 @@ export interface ReadQueue {
 
 /** What comes out of the socket, burst by burst: packets and answers to verdicts; and a look at the kernel's account while packets are held. */
 export class Reading {
-  /** Whether listeners are being called with a burst, of whatever queue: its memory is theirs until they return. */
+  /** Whether a burst is being told, of whatever queue: what it lies in belongs to its listeners until they return. */
   static live = false;
   readonly #of: ReadQueue;
   readonly #frame: Frame;
@@ -49,6 +49,15 @@ export class Reading {
 
   /** Takes over what the addon has read: see Dispatch. */
   dispatch(packets: number, replies: number, flags: number, malformed: number, errno: number, buffer: ArrayBuffer): void {
+    Reading.live = true;
+    try {
+      this.#tell(packets, replies, flags, malformed, errno, buffer);
+    } finally {
+      Reading.live = false;
+    }
+  }
+
+  #tell(packets: number, replies: number, flags: number, malformed: number, errno: number, buffer: ArrayBuffer): void {
     if (buffer !== this.#buffer) {
       this.#buffer = buffer;
       this.#frame.bytes = new Uint8Array(buffer);
@@ -65,11 +74,11 @@ export class Reading {
     ledger.count.packets += packets;
     ledger.count.bursts++;
     if (this.#names.size > 0) this.#names.clear();
-    Reading.live = this.#frame.live = true;
+    this.#frame.live = true;
     try {
       teller.packets(this.#batch, packets);
     } finally {
-      Reading.live = this.#frame.live = false;
+      this.#frame.live = false;
     }
     if (!this.#ended && ledger.held > 0) this.#keepWatch();
   }
