@@ -117,9 +117,12 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
   };
   gate.events$.subscribe((event) => { logGate(event, log); });
   const urgency = new Urgency();
-  tunnels.steps$.subscribe((step) => {
-    if (step.event.type === 'packets-held') gate.held();
-    urgency.set(step.tunnel, isOpening(step.after.state));
+  tunnels.steps$.subscribe({
+    next: (step) => {
+      if (step.event.type === 'packets-held') gate.held();
+      urgency.set(step.tunnel, isOpening(step.after.state));
+    },
+    complete: () => { urgency.end(); },
   });
   tunnels.gone$.subscribe((name) => { urgency.set(name, false); });
   // A line in the log takes as long as a verdict.

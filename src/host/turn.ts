@@ -39,7 +39,7 @@ async function watchTurns(): Promise<void> {
 
 /** A moment in which nobody waits for what is done: some milliseconds later, not while `busy`, and when others have done their work. */
 export async function goodMoment(busy: () => boolean): Promise<void> {
-  do await setTimeout(LATER_MS);
+  do await setTimeout(LATER_MS, undefined, { ref: false }); // nobody is kept from ending by what is still to be told
   while (busy());
   await othersFirst(LATEST_MS);
 }

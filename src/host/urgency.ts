@@ -17,6 +17,11 @@ export class Urgency {
     return this.#holders.size > 0;
   }
 
+  /** Nobody opens any more. */
+  end(): void {
+    for (const holder of [...this.#holders]) this.set(holder, false);
+  }
+
   set(holder: string, urgent: boolean): void {
     const before = this.raised;
     if (urgent) this.#holders.add(holder);

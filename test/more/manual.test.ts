@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { ReloadReport, Why } from '../../src/control/api.js';
@@ -47,6 +48,14 @@ describe('up and down', () => {
       await Promise.all([down, daemon.up()]);
       expect((await daemon.status()).state).toBe('up');
     }
+  });
+
+  it('a daemon that is stopped while its tunnel opens does end', async () => {
+    const daemon = await start();
+    const connecting = connect();
+    await until('it is in haste', () => getPriority(daemon.program.pid) === -20, { everyMs: 1 });
+    await daemon.stop(); // SIGTERM, and rejects if that takes ten seconds
+    await connecting;
   });
 
   it('an `up` that somebody else ends by `down` or `pause` says so', async () => {
