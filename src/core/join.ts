@@ -63,17 +63,20 @@ export function joinTunnel(parts: TunnelParts): Observable<Step> {
   });
 }
 
-/** What comes while something is told waits until that was told: as by `observeOn(queueScheduler)`, without an action and a subscription for each. */
+/** Of a source without end: what comes while something is told waits until that was told. As by `observeOn(queueScheduler)`, without an action and a subscription for each. */
 function oneAtATime<T>(): MonoTypeOperatorFunction<T> {
   return (source) => new Observable((subscriber) => {
     const waiting: T[] = [];
     let telling = false;
-    return source.subscribe((value) => {
-      waiting.push(value);
-      if (telling) return;
-      telling = true;
-      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) subscriber.next(next);
-      telling = false;
+    return source.subscribe({
+      next: (value) => {
+        waiting.push(value);
+        if (telling) return;
+        telling = true;
+        for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) subscriber.next(next);
+        telling = false;
+      },
+      error: (error: unknown) => { subscriber.error(error); },
     });
   });
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Subject } from 'rxjs';
 import { later } from '../../src/later.js';
 
-const microtasks = async (): Promise<void> => { await new Promise((resolve) => { setImmediate(resolve); }); };
+const turn = async (): Promise<void> => { await new Promise((resolve) => { setImmediate(resolve); }); };
 
 describe('who looks on', () => {
   /** Good moments come when `come` is called. */
@@ -13,7 +13,7 @@ describe('who looks on', () => {
     source$.pipe(later(() => new Promise((resolve) => { moments.push(resolve); }))).subscribe({ next: (each) => { seen.push(each); }, error: (error) => { seen.push(`failed: ${String(error)}`); }, complete: () => { seen.push('the end'); } });
     return { source$, seen, asked: () => moments.length, come: async () => {
       moments.at(-1)?.();
-      await microtasks();
+      await turn();
     } };
   }
 
@@ -22,7 +22,7 @@ describe('who looks on', () => {
     expect(asked()).toBe(0);
     source$.next('a');
     source$.next('b');
-    await microtasks();
+    await turn();
     expect([asked(), ...seen]).toEqual([1]);
     await come();
     expect(seen).toEqual(['a', 'b']);

@@ -8,7 +8,7 @@ import { systemClock } from '../../src/host/clock.js';
 import { rehearse } from '../../src/rehearsal.js';
 
 describe('the rehearsal', () => {
-  it('wakes and rests, and leaves nothing behind', async () => {
+  it('wakes and rests, more often where many may wake together, and leaves nothing behind', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'rehearsal-'));
     let asked = 0;
     const counting: ClockPort = { ...systemClock, now: () => {
@@ -16,7 +16,11 @@ describe('the rehearsal', () => {
       return systemClock.now();
     } };
     await rehearse(folder, counting, 1);
-    expect(asked).toBeGreaterThan(100); // each event of the twenty wakes has its time
+    const few = asked;
+    expect(few).toBeGreaterThan(100); // each event of the twenty wakes has its time
+    await rehearse(folder, counting, 1000);
+    expect(asked - few).toBeGreaterThan(4 * few);
+    expect(asked - few).toBeLessThan(6 * few);
     expect(await readdir(folder)).toEqual([]);
     await rm(folder, { recursive: true });
   });
