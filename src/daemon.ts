@@ -22,7 +22,7 @@ import { Urgency } from './host/urgency.js';
 import { later } from './later.js';
 import { logGate, logStep } from './log-step.js';
 import { withoutOffload } from './offload.js';
-import { rehearse } from './rehearsal.js';
+import { rehearse } from './rehearsal/rehearse.js';
 import { tunnelStatus } from './status.js';
 import { watchSurroundings } from './surroundings.js';
 import { TunnelSet } from './tunnel-set.js';

@@ -1,4 +1,4 @@
-import { NfQueue, type NfQueueError, type PacketBatch } from 'node-nfqueue';
+import { NfQueue, type Flushed, type NfQueueError, type PacketBatch, type PacketView } from 'node-nfqueue';
 import { Subject } from 'rxjs';
 import { DaemonError, messageOf } from '../core/errors.js';
 import type { QueueEvent } from '../core/events.js';
@@ -18,6 +18,21 @@ export interface HoldQueueOptions {
   readonly marks: Marks;
   /** The answer to held packets is silence: they count as dropped. */
   readonly silent: boolean;
+}
+
+/** What is read of a packet when it comes. */
+export type ArrivedPacket = Pick<PacketView, 'id' | 'hook' | 'hwProtocol' | 'mark' | 'length' | 'inDevice' | 'outDevice' | 'uid' | 'payload'>;
+
+/** Some that came together. */
+export interface ArrivedBatch extends Pick<PacketBatch, 'length' | 'ids'>, Iterable<ArrivedPacket> {}
+
+/** What the kernel does for a queue. An NfQueue is one. */
+export interface KernelQueue extends Pick<NfQueue, 'verdicts' | 'release' | 'requestInPause' | 'close'> {
+  on(event: 'packets', listener: (batch: ArrivedBatch) => void): unknown;
+  on(event: 'overflow', listener: () => void): unknown;
+  on(event: 'flushed', listener: (flushed: Flushed) => void): unknown;
+  on(event: 'warning' | 'error', listener: (error: NfQueueError) => void): unknown;
+  stats(): { readonly kernel: { readonly queueDropped: number; readonly userDropped: number } | undefined };
 }
 
 export interface HoldQueueMeans {
@@ -50,7 +65,7 @@ interface Releasing {
 export class HoldQueue implements QueuePort {
   readonly #events$ = new Subject<QueueEvent>();
   readonly events$ = this.#events$.asObservable();
-  readonly #queue: NfQueue;
+  readonly #queue: KernelQueue;
   readonly #options: HoldQueueOptions;
   readonly #clock: ClockPort;
   readonly #log: LogPort;
@@ -68,7 +83,8 @@ export class HoldQueue implements QueuePort {
   /** How many packets had come when the kernel was asked last what it had thrown away. */
   #looked: number | undefined = 0;
 
-  private constructor(queue: NfQueue, options: HoldQueueOptions, { clock, log, othersFirst }: HoldQueueMeans) {
+  /** On a queue that is open already, and that nobody else listens to. */
+  constructor(queue: KernelQueue, options: HoldQueueOptions, { clock, log, othersFirst }: HoldQueueMeans) {
     this.#queue = queue;
     this.#options = options;
     this.#clock = clock;
@@ -161,14 +177,14 @@ export class HoldQueue implements QueuePort {
     this.#events$.complete();
   }
 
-  #arrived(batch: PacketBatch): void {
+  #arrived(batch: ArrivedBatch): void {
     this.#arrivedAt = this.#clock.now();
     this.#counters.held += batch.length;
     if (this.#mode === 'hold') this.#keep(batch);
     else this.#pass(batch, this.#mode);
   }
 
-  #keep(batch: PacketBatch): void {
+  #keep(batch: ArrivedBatch): void {
     const heldAt = this.#clock.now();
     const none = this.#held.size === 0;
     let first: WakePacket | undefined;
@@ -190,7 +206,7 @@ export class HoldQueue implements QueuePort {
   }
 
   /** Verdicts on arrival, one system call for neighbours with the same mark. */
-  #pass(batch: PacketBatch, mode: 'accept' | 'answer'): void {
+  #pass(batch: ArrivedBatch, mode: 'accept' | 'answer'): void {
     const passing = new HeldPackets();
     for (const { id, mark } of batch) passing.add({ id, mark, local: false, outDevice: undefined, heldAt: 0 });
     const bits = mode === 'accept' ? this.#options.marks.release : this.#options.marks.reject;

@@ -29,6 +29,10 @@ export class Capture {
     return new Capture(program);
   }
 
+  get pid(): number {
+    return this.#program.pid;
+  }
+
   /** What was seen so far; rejects if the kernel had to drop packets before tcpdump could look at them. */
   async seen(): Promise<Captured> {
     await this.#settle();

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { stringify } from 'yaml';
 import type { TunnelStatus } from '../../src/control/api.js';
 import { requestStatus } from '../../src/control/client.js';
@@ -15,6 +16,18 @@ import { until } from './wait.js';
 /** Nobody listens there: the packets end in the devices. */
 const port = 9;
 const perNet = 250;
+
+const processors = { all: `0-${cpus().length - 1}`, last: String(cpus().length - 1), others: `0-${Math.max(0, cpus().length - 2)}` } as const;
+
+/**
+ * Where there is more than one processor, the daemon's verdicts are given on one that the equipment does not use: what
+ * stands for other machines, and who measures, is not to be taken for ours. What V8 does beside the daemon's main thread
+ * has to share the equipment's.
+ */
+async function standApart(daemon: number, equipment: readonly number[]): Promise<void> {
+  for (const pid of [daemon, ...equipment]) await execa('taskset', ['--all-tasks', '--cpu-list', '--pid', processors.last, String(pid)]);
+  await execa('taskset', ['--cpu-list', '--pid', processors.others, String(daemon)]);
+}
 
 /** One tunnel's wake, by tcpdump and by the OpenVPN that played its part. Milliseconds. */
 export interface FleetWake {
@@ -37,8 +50,8 @@ export class FleetLab {
   readonly #fleet: Program;
   readonly #capture: Capture;
   readonly #binary: string;
-  /** When the packets were sent: seconds since the epoch. */
-  sentAt = 0;
+  /** When the first packet to each tunnel's prefix was sent: seconds since the epoch. */
+  #sentAt: readonly number[] = [];
 
   private constructor(topology: Topology, count: number, binary: string, programs: { fleet: Program; capture: Capture; daemon: Program; socket: string }) {
     this.topology = topology;
@@ -60,8 +73,7 @@ export class FleetLab {
     try {
       const { folder, router } = topology;
       const numbers = Array.from({ length: count }, (_, i) => i);
-      // A processor of its own, where there is more than one: what it does is not to be taken for ours.
-      const [command, ...before] = ['taskset', '--cpu-list', String(cpus().length - 1), ...(await realTime()), binary] as const;
+      const [command, ...before] = [...(await realTime()), binary] as unknown as [string, ...string[]];
       const fleet = Program.start(command, [...before, 'run', String(count), folder], { netns: router, folder, label: 'fleet' });
       await fleet.says('ready');
       await router.batch(numbers.flatMap((i) => [`link set fleet${i} up`, `route add ${prefixOf(i)} dev fleet${i}`]));
@@ -73,6 +85,7 @@ export class FleetLab {
       const daemon = Program.start(program, args, { netns: router, folder, label: 'daemon', env: { TMPDIR: folder } });
       await daemon.says('daemon.started', { timeoutMs: 120_000 });
       await until('all are attached', () => daemon.stderr.split('"link.attached"').length > count, { timeoutMs: 30_000, everyMs: 50 });
+      await standApart(daemon.pid, [process.pid, fleet.pid, capture.pid]);
       return new FleetLab(topology, count, binary, { fleet, capture, daemon, socket });
     } catch (error) {
       await topology.dispose();
@@ -82,7 +95,8 @@ export class FleetLab {
 
   /** A packet to every tunnel's prefix at the same moment, from the LAN or from the router itself; so often, a millisecond apart. */
   async wakeAll({ from = 'lan', rounds = 1 }: { readonly from?: 'lan' | 'router'; readonly rounds?: number } = {}): Promise<void> {
-    this.sentAt = Number(await this.topology[from].run(this.#binary, ['send', String(this.count), String(port), String(rounds)]));
+    const told = await this.topology[from].run(this.#binary, ['send', String(this.count), String(port), String(rounds)]);
+    this.#sentAt = told.trim().split('\n').map(Number);
   }
 
   async status(): Promise<readonly TunnelStatus[]> {
@@ -100,13 +114,13 @@ export class FleetLab {
   /** How the first packet of every tunnel came through since the last `wakeAll`, and how many came out of each device ever. */
   async judge(): Promise<{ readonly wakes: readonly FleetWake[]; readonly delivered: readonly number[] }> {
     const { packets } = await this.#capture.seen();
-    const since = packets.filter((line) => Number.parseFloat(line) >= this.sentAt);
+    const since = packets.filter((line) => Number.parseFloat(line) >= (this.#sentAt[0] ?? 0));
     const cameIn = firstTimes(since, /^(\S+) lan0\s+In .* > (10\.\d+\.\d+\.\d+)\.9:/);
     const wentOut = firstTimes(since, /^(\S+) fleet\d+\s+Out .* > (10\.\d+\.\d+\.\d+)\.9:/);
     const lives = await this.lives();
     const wakes = lives.flatMap(({ released, connected }, i) => {
-      const [came, went] = [cameIn.get(hostOf(i)) ?? this.sentAt, wentOut.get(hostOf(i))];
-      return went === undefined ? [] : [{ tunnel: `t${i}`, ms: (went - came) * 1000, dialMs: (connected - released) * 1000 }];
+      const [came, went] = [cameIn.get(hostOf(i)) ?? this.#sentAt[i], wentOut.get(hostOf(i))];
+      return came === undefined || went === undefined ? [] : [{ tunnel: `t${i}`, ms: (went - came) * 1000, dialMs: (connected - released) * 1000 }];
     });
     return { wakes, delivered: lives.map(({ packets: arrived }) => arrived) };
   }
@@ -122,6 +136,7 @@ export class FleetLab {
   }
 
   async close(): Promise<void> {
+    await execa('taskset', ['--all-tasks', '--cpu-list', '--pid', processors.all, String(process.pid)]);
     await this.topology.dispose();
   }
 }

@@ -5,7 +5,7 @@ import { describe, expect, it } from '@jest/globals';
 import { timer } from 'rxjs';
 import type { ClockPort } from '../../src/core/ports.js';
 import { systemClock } from '../../src/host/clock.js';
-import { rehearse } from '../../src/rehearsal.js';
+import { rehearse } from '../../src/rehearsal/rehearse.js';
 
 describe('the rehearsal', () => {
   it('wakes and rests, more often where many may wake together, and leaves nothing behind', async () => {
@@ -19,8 +19,7 @@ describe('the rehearsal', () => {
     const few = asked;
     expect(few).toBeGreaterThan(100); // each event of the twenty wakes has its time
     await rehearse(folder, counting, 1000);
-    expect(asked - few).toBeGreaterThan(4 * few);
-    expect(asked - few).toBeLessThan(6 * few);
+    expect(asked - few).toBeGreaterThan(50 * few); // two thousand
     expect(await readdir(folder)).toEqual([]);
     await rm(folder, { recursive: true });
   });

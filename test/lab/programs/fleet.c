@@ -8,7 +8,8 @@
  *                                   {"released": S, "connected": S, "packets": N}, seconds since the epoch of the last
  *                                   `hold release` and of the CONNECTED that followed, N what came out of the device
  *   fleet send COUNT PORT [ROUNDS]  one UDP datagram to every 10.100.i.1 (10.101.i.1 … from the 250th on), at once;
- *                                   so often, a millisecond apart. Prints when it began: seconds since the epoch
+ *                                   so often, a millisecond apart. Then prints when it sent the first one to each,
+ *                                   one line each: seconds since the epoch
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -203,16 +204,18 @@ static void run(int count, const char *folder)
 static void send_all(int count, int port, int rounds)
 {
     int sender = socket(AF_INET, SOCK_DGRAM, 0);
+    double *sent = calloc(count, sizeof *sent);
     struct timespec pause = {.tv_nsec = 1000000};
-    if (sender < 0) die("socket");
-    printf("%.6f\n", now_s());
+    if (sender < 0 || !sent) die("socket");
     for (int round = 0; round < rounds; round++) {
         for (int i = 0; i < count; i++) {
             struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(10u << 24 | (100u + i / PER_NET) << 16 | (unsigned)(i % PER_NET) << 8 | 1)};
+            if (round == 0) sent[i] = now_s();
             if (sendto(sender, "fleet", 5, 0, (struct sockaddr *)&to, sizeof to) < 0) die("sendto");
         }
         if (round < rounds - 1) nanosleep(&pause, NULL);
     }
+    for (int i = 0; i < count; i++) printf("%.6f\n", sent[i]);
 }
 
 int main(int argc, char **argv)
