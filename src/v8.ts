@@ -6,7 +6,8 @@ const SMALL = ['--optimize-for-size', '--interrupt-budget=2000000'];
 const QUICK = ['--no-optimize-for-size', '--interrupt-budget=67584'];
 /** The young generation stays as it starts, at a semi-space of one megabyte: measured, 18 of 87 MB resident. */
 const STAYS_YOUNG = '--semi-space-growth-factor=1';
-const GROWS = '--semi-space-growth-factor=2';
+/** To the size that a wave of a hundred needs, by its second collection. */
+const GROWS = '--semi-space-growth-factor=8';
 
 /** So many tunnels may wake at the same moment that the last one waits for the JavaScript of all the others. */
 const MANY_TUNNELS = 20;
@@ -29,8 +30,8 @@ export function makeV8Small(): void {
 
 /**
  * What many tunnels need is compiled: measured, 6 MB with a thousand that are idle, and a third less time for a hundred that
- * wake together. Once they may be woken, garbage may lie for longer, too: a quarter less time for all waves but the first one
- * after a minute of rest, in which V8 gives that memory back. What is made during the start of a thousand would need it for
+ * wake together. Once they may be woken, garbage may lie for longer, too: a quarter less time for a wave, the first one
+ * included; V8 gives that memory back in a minute of rest. What is made during the start of a thousand would need it for
  * 40 seconds, and 40 MB of it.
  */
 export function fitV8To({ tunnels, prefixes, started }: Extent): void {
