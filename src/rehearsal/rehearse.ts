@@ -12,17 +12,20 @@ import { HoldQueue, type ArrivedPacket } from '../nfqueue/queue.js';
 import { playOpenvpn } from './played-openvpn.js';
 import { PlayedQueue } from './played-queue.js';
 
-/** How often V8 sees a wake: so many tunnels at once, so many times, and as often again with new ones, whose first wake is a little different. */
+/** How often V8 sees a wake. */
 interface Extent {
+  /** At once. */
   readonly tunnels: number;
-  readonly times: number;
-  readonly again: number;
+  /** Of each. */
+  readonly wakes: number;
+  /** Then there are new ones: the first wake of a tunnel is a little different. */
+  readonly generations: number;
 }
 
 /** By then V8 has compiled what one wake needs; it takes no longer than the firewall's programs. */
-const FEW: Extent = { tunnels: 1, times: 5, again: 4 };
+const FEW: Extent = { tunnels: 1, wakes: 5, generations: 4 };
 /** By then it has optimized that, too, which is worth it where many may wake together: measured without packets, a hundred wakes take half of the processor's time. */
-const MANY: Extent = { tunnels: 20, times: 10, again: 10 };
+const MANY: Extent = { tunnels: 20, wakes: 10, generations: 10 };
 
 const policy: Policy = { idleMs: Infinity, holdTimeoutMs: 10_000, lingerMs: 0, backoffStartMs: 1000, backoffMaxMs: 1000, minUpMs: 0, wakesPerHour: Infinity };
 
@@ -60,7 +63,7 @@ export async function rehearse(folder: string, clock: ClockPort, tunnels: number
   try {
     const openvpn = await playOpenvpn(path);
     try {
-      for (let time = 0; time < extent.again; time++) await rehearseWith(path, clock, extent);
+      for (let generation = 0; generation < extent.generations; generation++) await rehearseWith(path, clock, extent);
     } finally {
       openvpn.close();
     }
@@ -69,12 +72,12 @@ export async function rehearse(folder: string, clock: ClockPort, tunnels: number
   }
 }
 
-async function rehearseWith(path: string, clock: ClockPort, { tunnels, times }: Extent): Promise<void> {
+async function rehearseWith(path: string, clock: ClockPort, { tunnels, wakes }: Extent): Promise<void> {
   const rehearsed = Array.from({ length: tunnels }, () => new RehearsedTunnel(path, clock));
   try {
     await Promise.all(rehearsed.map((tunnel) => tunnel.start()));
-    for (let time = 0; time < times; time++) {
-      await Promise.all(rehearsed.map((tunnel, index) => tunnel.wake(packets[(index + time) % packets.length])));
+    for (let wake = 0; wake < wakes; wake++) {
+      await Promise.all(rehearsed.map((tunnel, index) => tunnel.wake(packets[(index + wake) % packets.length])));
       await Promise.all(rehearsed.map((tunnel) => tunnel.rest()));
     }
   } finally {
