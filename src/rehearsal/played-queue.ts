@@ -24,7 +24,9 @@ export class PlayedQueue implements KernelQueue {
   }
 
   release(ids: Iterable<number>): Promise<{ readonly sent: number; readonly gone: number; readonly remaining: number }> {
-    return Promise.resolve({ sent: this.verdicts(ids), gone: 0, remaining: 0 });
+    const all = [...ids];
+    const sent = this.verdicts(all);
+    return Promise.resolve({ sent, gone: all.length - sent, remaining: 0 });
   }
 
   requestInPause(): void {

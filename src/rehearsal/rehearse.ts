@@ -9,23 +9,21 @@ import type { State } from '../core/state.js';
 import { AttachLink } from '../link/attach.js';
 import { logStep } from '../log-step.js';
 import { HoldQueue, type ArrivedPacket } from '../nfqueue/queue.js';
+import { MANY_TUNNELS } from '../v8.js';
 import { playOpenvpn } from './played-openvpn.js';
 import { PlayedQueue } from './played-queue.js';
 
-/** How often V8 sees a wake. */
+/** How many wakes V8 sees: by every kind of packet one, of so many tunnels at once. */
 interface Extent {
-  /** At once. */
   readonly tunnels: number;
-  /** Of each. */
-  readonly wakes: number;
   /** Then there are new ones: the first wake of a tunnel is a little different. */
   readonly generations: number;
 }
 
 /** By then V8 has compiled what one wake needs; it takes no longer than the firewall's programs. */
-const FEW: Extent = { tunnels: 1, wakes: 5, generations: 4 };
-/** By then it has optimized that, too, which is worth it where many may wake together: measured without packets, a hundred wakes take half of the processor's time. */
-const MANY: Extent = { tunnels: 20, wakes: 10, generations: 10 };
+const FEW: Extent = { tunnels: 1, generations: 2 };
+/** By then it has optimized that, too, where it may: measured without packets, a hundred wakes take half of the processor's time. */
+const MANY: Extent = { tunnels: 20, generations: 10 };
 
 const policy: Policy = { idleMs: Infinity, holdTimeoutMs: 10_000, lingerMs: 0, backoffStartMs: 1000, backoffMaxMs: 1000, minUpMs: 0, wakesPerHour: Infinity };
 
@@ -35,7 +33,7 @@ const silent: LogPort = { debug: nothing, info: nothing, warn: nothing, error: n
 const names: NamesPort = { events$: NEVER, lookUp: nothing };
 const gate: GatePort = { events$: NEVER, set: done, expect: nothing, catchFirst: done, keepAddresses: done, mendRoutes: done, route: done, counters: () => Promise.resolve(new Map()), install: done, routes: () => [], look: nothing, held: nothing, unlearned: () => 0, remove: () => Promise.resolve([]) };
 
-/** What comes to a router: a SYN of TCP, a datagram of UDP and an echo request, over IPv4 and IPv6, forwarded and its own. */
+/** What comes to a router: a SYN of TCP and a datagram of UDP over IPv4 and IPv6, and an echo request, forwarded and its own. */
 const packets = [
   '4500002800004000400600000a4d01020a630001c0001f9000000000000000005002ffff00000000',
   '4500001d00004000401100000a4d01020a630001c00000350009000000',
@@ -59,7 +57,7 @@ const packets = [
  */
 export async function rehearse(folder: string, clock: ClockPort, tunnels: number): Promise<void> {
   const path = join(folder, 'rehearsal');
-  const extent = tunnels < MANY.tunnels ? FEW : MANY;
+  const extent = tunnels < MANY_TUNNELS ? FEW : MANY;
   try {
     const openvpn = await playOpenvpn(path);
     try {
@@ -72,12 +70,12 @@ export async function rehearse(folder: string, clock: ClockPort, tunnels: number
   }
 }
 
-async function rehearseWith(path: string, clock: ClockPort, { tunnels, wakes }: Extent): Promise<void> {
+async function rehearseWith(path: string, clock: ClockPort, { tunnels }: Extent): Promise<void> {
   const rehearsed = Array.from({ length: tunnels }, () => new RehearsedTunnel(path, clock));
   try {
     await Promise.all(rehearsed.map((tunnel) => tunnel.start()));
-    for (let wake = 0; wake < wakes; wake++) {
-      await Promise.all(rehearsed.map((tunnel, index) => tunnel.wake(packets[(index + wake) % packets.length])));
+    for (const packet of packets) {
+      await Promise.all(rehearsed.map((tunnel) => tunnel.wake(packet)));
       await Promise.all(rehearsed.map((tunnel) => tunnel.rest()));
     }
   } finally {
@@ -106,9 +104,9 @@ class RehearsedTunnel {
   }
 
   /** Rejects if it fails: a machine that stood still may have let the dial time out, and nobody is to wait for what won't come. */
-  async wake(packet: Omit<ArrivedPacket, 'id'> | undefined): Promise<void> {
+  async wake(packet: Omit<ArrivedPacket, 'id'>): Promise<void> {
     const up = this.#reaches('up');
-    if (packet) this.#kernel.arrive(packet);
+    this.#kernel.arrive(packet);
     await up;
   }
 
