@@ -130,7 +130,7 @@ async function assemble(settings: Settings, log: LogPort, load: DaemonOptions['l
   await serveMetrics(settings, tunnels, undo);
   startPaused(stateFile, tunnels);
   // While the firewall's programs are at work we have time.
-  const rehearsed = rehearse(folder, systemClock, settings.tunnels.length);
+  const rehearsed = rehearse({ folder, clock: systemClock, othersFirst: patiently, tunnels: settings.tunnels.length });
   undo.push(() => rehearsed);
   await tunnels.install();
   undo.push(() => (settings.onStop === 'flush' ? gate.remove({ keepDomains: true }) : holdAll(tunnels, gate)));

@@ -24,7 +24,6 @@ export class TunnelSet {
   #lost: readonly RunningTunnel[] = [];
   #last: Promise<unknown> = Promise.resolve();
   #ended = false;
-  readonly #sink = (step: Step): void => { this.steps$.next(step); };
 
   constructor(means: Omit<TunnelMeans, 'protectAnew'>, gate: GatePort) {
     this.#means = { ...means, protectAnew: () => this.#protectAnew() };
@@ -88,7 +87,7 @@ export class TunnelSet {
 
   /** Sets the machines going; the trap is set before. */
   async start(): Promise<void> {
-    await Promise.all([...this].map((tunnel) => tunnel.run(this.#gate, this.#sink)));
+    await Promise.all([...this].map((tunnel) => tunnel.run(this.#gate, this.steps$)));
   }
 
   /**
@@ -192,7 +191,7 @@ export class TunnelSet {
     }
     // Who can be told something listens.
     for (const tunnel of created) this.#tunnels.set(tunnel.name, tunnel);
-    await Promise.all(created.map((tunnel) => tunnel.run(this.#gate, this.#sink)));
+    await Promise.all(created.map((tunnel) => tunnel.run(this.#gate, this.steps$)));
   }
 
   /** The gate lets this host reach the servers and the LANs where they are now. What fails is told, and tried again by the gate. */

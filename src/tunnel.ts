@@ -18,6 +18,8 @@ export interface TunnelMeans extends LinkMeans {
   readonly askName: AskName;
   /** Lets whatever is to be done for other tunnels go first. */
   readonly othersFirst: () => Promise<void>;
+  /** Where somebody plays the kernel's part of the queue: for the rehearsal. */
+  readonly played?: string;
   /** Brings what the tunnels protect into the gate again; resolves when it has it. */
   readonly protectAnew: () => Promise<void>;
 }
@@ -129,15 +131,15 @@ export class RunningTunnel {
     this.#tunnel = pause === undefined ? starting : { ...starting, state: { at: 'paused', since: starting.state.since, bypass: pause.bypass, ...(pause.until === undefined ? {} : { until: pause.until }) } };
   }
 
-  /** Sets the machine going; every event and what came of it goes to `sink`. Resolves when the standby is there. */
-  async run(gate: GatePort, sink: (step: Step) => void): Promise<void> {
+  /** Sets the machine going; every event and what came of it goes to `all$`, too. Resolves when the standby is there. */
+  async run(gate: GatePort, all$: Subject<Step>): Promise<void> {
     this.#gate = gate;
     const { state: first } = this.#tunnel;
     const steps$ = joinTunnel({ name: this.name, policy: policyOf(this.settings), queue: this.#bound, link: this.#link.port, gate, names: this.#names, clock: this.#means.clock, commands$: this.#inputs$, random: Math.random });
     this.#running = steps$.subscribe((step) => {
       this.#tunnel = step.after;
       this.#steps$.next(step);
-      sink(step);
+      all$.next(step);
       this.#findWaker(step);
     });
     // before anything that was held meanwhile is told of

@@ -1,4 +1,4 @@
-import { NfQueue, type Flushed, type NfQueueError, type PacketBatch, type PacketView } from 'node-nfqueue';
+import { NfQueue, type NfQueueError, type PacketBatch } from 'node-nfqueue';
 import { Subject } from 'rxjs';
 import { DaemonError, messageOf } from '../core/errors.js';
 import type { QueueEvent } from '../core/events.js';
@@ -20,26 +20,13 @@ export interface HoldQueueOptions {
   readonly silent: boolean;
 }
 
-/** What is read of a packet when it comes. */
-export type ArrivedPacket = Pick<PacketView, 'id' | 'hook' | 'hwProtocol' | 'mark' | 'length' | 'inDevice' | 'outDevice' | 'uid' | 'payload'>;
-
-/** Some that came together. */
-export interface ArrivedBatch extends Pick<PacketBatch, 'length' | 'ids'>, Iterable<ArrivedPacket> {}
-
-/** What the kernel does for a queue. An NfQueue is one. */
-export interface KernelQueue extends Pick<NfQueue, 'verdicts' | 'release' | 'requestInPause' | 'close'> {
-  on(event: 'packets', listener: (batch: ArrivedBatch) => void): unknown;
-  on(event: 'overflow', listener: () => void): unknown;
-  on(event: 'flushed', listener: (flushed: Flushed) => void): unknown;
-  on(event: 'warning' | 'error', listener: (error: NfQueueError) => void): unknown;
-  stats(): { readonly kernel: { readonly queueDropped: number; readonly userDropped: number } | undefined };
-}
-
 export interface HoldQueueMeans {
   readonly clock: ClockPort;
   readonly log: LogPort;
   /** Waited for when all that was held is released, before that is told. */
   readonly othersFirst: () => Promise<void>;
+  /** Where somebody plays the kernel's part: see node-nfqueue. */
+  readonly played?: string;
 }
 
 /** Headers with options and extension headers fit; the kernel keeps the rest. */
@@ -65,7 +52,7 @@ interface Releasing {
 export class HoldQueue implements QueuePort {
   readonly #events$ = new Subject<QueueEvent>();
   readonly events$ = this.#events$.asObservable();
-  readonly #queue: KernelQueue;
+  readonly #queue: NfQueue;
   readonly #options: HoldQueueOptions;
   readonly #clock: ClockPort;
   readonly #log: LogPort;
@@ -83,8 +70,7 @@ export class HoldQueue implements QueuePort {
   /** How many packets had come when the kernel was asked last what it had thrown away. */
   #looked: number | undefined = 0;
 
-  /** On a queue that is open already, and that nobody else listens to. */
-  constructor(queue: KernelQueue, options: HoldQueueOptions, { clock, log, othersFirst }: HoldQueueMeans) {
+  private constructor(queue: NfQueue, options: HoldQueueOptions, { clock, log, othersFirst }: HoldQueueMeans) {
     this.#queue = queue;
     this.#options = options;
     this.#clock = clock;
@@ -103,7 +89,7 @@ export class HoldQueue implements QueuePort {
   /** Binds the queue. Rejects with QUEUE_IN_USE, NOT_PERMITTED or QUEUE_FAILED. */
   static async open(options: HoldQueueOptions, means: HoldQueueMeans): Promise<HoldQueue> {
     try {
-      const queue = await NfQueue.open({ num: options.num, copy: COPY_BYTES, maxLength: options.packets, receiveBuffer: RECEIVE_BUFFER_BYTES, burst: BURST, flags: { uidGid: true, gso: true } });
+      const queue = await NfQueue.open({ num: options.num, copy: COPY_BYTES, maxLength: options.packets, receiveBuffer: RECEIVE_BUFFER_BYTES, burst: BURST, flags: { uidGid: true, gso: true }, played: means.played });
       return new HoldQueue(queue, options, means);
     } catch (cause) {
       throw queueError(cause, options);
@@ -177,14 +163,14 @@ export class HoldQueue implements QueuePort {
     this.#events$.complete();
   }
 
-  #arrived(batch: ArrivedBatch): void {
+  #arrived(batch: PacketBatch): void {
     this.#arrivedAt = this.#clock.now();
     this.#counters.held += batch.length;
     if (this.#mode === 'hold') this.#keep(batch);
     else this.#pass(batch, this.#mode);
   }
 
-  #keep(batch: ArrivedBatch): void {
+  #keep(batch: PacketBatch): void {
     const heldAt = this.#clock.now();
     const none = this.#held.size === 0;
     let first: WakePacket | undefined;
@@ -206,7 +192,7 @@ export class HoldQueue implements QueuePort {
   }
 
   /** Verdicts on arrival, one system call for neighbours with the same mark. */
-  #pass(batch: ArrivedBatch, mode: 'accept' | 'answer'): void {
+  #pass(batch: PacketBatch, mode: 'accept' | 'answer'): void {
     const passing = new HeldPackets();
     for (const { id, mark } of batch) passing.add({ id, mark, local: false, outDevice: undefined, heldAt: 0 });
     const bits = mode === 'accept' ? this.#options.marks.release : this.#options.marks.reject;

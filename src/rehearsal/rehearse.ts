@@ -1,129 +1,149 @@
 import { join } from 'node:path';
-import { filter, firstValueFrom, NEVER, Subject, type Subscription } from 'rxjs';
-import type { TunnelEvent } from '../core/events.js';
-import { joinTunnel, type Step } from '../core/join.js';
+import { setTimeout } from 'node:timers/promises';
+import { filter, firstValueFrom, Subject } from 'rxjs';
+import { parseConfiguration, type TunnelSettings } from '../config/load.js';
+import type { Step } from '../core/join.js';
 import { DEFAULT_MARK, marksOf } from '../core/marks.js';
-import type { Policy } from '../core/policy.js';
-import type { ClockPort, GatePort, LogPort, NamesPort } from '../core/ports.js';
-import type { State } from '../core/state.js';
-import { AttachLink } from '../link/attach.js';
+import type { ClockPort, GatePort, LogPort } from '../core/ports.js';
 import { logStep } from '../log-step.js';
-import { HoldQueue, type ArrivedPacket } from '../nfqueue/queue.js';
+import { RunningTunnel, type TunnelMeans } from '../tunnel.js';
 import { MANY_TUNNELS } from '../v8.js';
+import { playedGate } from './played-gate.js';
+import { PlayedKernel, type PlayedPacket, type PlayedQueue } from './played-kernel.js';
 import { playOpenvpn } from './played-openvpn.js';
-import { PlayedQueue } from './played-queue.js';
 
 /** How many wakes V8 sees: by every kind of packet one, of so many tunnels at once. */
 interface Extent {
   readonly tunnels: number;
   /** Then there are new ones: the first wake of a tunnel is a little different. */
   readonly generations: number;
+  /** In the first one they stay up once until they have done what had time until the packets were through. */
+  readonly settles: boolean;
 }
 
 /** By then V8 has compiled what one wake needs; it takes no longer than the firewall's programs. */
-const FEW: Extent = { tunnels: 1, generations: 2 };
-/** By then it has optimized that, too, where it may: measured without packets, a hundred wakes take half of the processor's time. */
-const MANY: Extent = { tunnels: 20, generations: 10 };
+const FEW: Extent = { tunnels: 1, generations: 2, settles: false };
+/** By then it has optimized that, too, where it may: measured, a hundred wakes take half of the processor's time. */
+const MANY: Extent = { tunnels: 20, generations: 8, settles: true };
 
-const policy: Policy = { idleMs: Infinity, holdTimeoutMs: 10_000, lingerMs: 0, backoffStartMs: 1000, backoffMaxMs: 1000, minUpMs: 0, wakesPerHour: Infinity };
+const SETTLED_MS = 150;
+
+/** Index of the loopback device. */
+const LOOPBACK = 1;
 
 const nothing = (): undefined => undefined;
 const done = (): Promise<void> => Promise.resolve();
 const silent: LogPort = { debug: nothing, info: nothing, warn: nothing, error: nothing };
-const names: NamesPort = { events$: NEVER, lookUp: nothing };
-const gate: GatePort = { events$: NEVER, set: done, expect: nothing, catchFirst: done, keepAddresses: done, mendRoutes: done, route: done, counters: () => Promise.resolve(new Map()), install: done, routes: () => [], look: nothing, held: nothing, unlearned: () => 0, remove: () => Promise.resolve([]) };
 
-/** What comes to a router: a SYN of TCP and a datagram of UDP over IPv4 and IPv6, and an echo request, forwarded and its own. */
+/** What comes to a router: a SYN of TCP and a datagram of UDP over IPv4 and IPv6, and an echo request, which is its own, too: nobody looks for long who sent that. */
 const packets = [
   '4500002800004000400600000a4d01020a630001c0001f9000000000000000005002ffff00000000',
-  '4500001d00004000401100000a4d01020a630001c00000350009000000',
-  '4500001c00004000400100000a4d01020a6300010800f7ff00000000',
   '6000000000140640fd000000000000000000000000000002fd000000000000000000000000000001c0001f9000000000000000005002ffff00000000',
+  '4500001d00004000401100000a4d01020a630001c00000350009000000',
   '60000000000a1140fd000000000000000000000000000002fd000000000000000000000000000001c0000035000a00000000',
-].flatMap((hex): Omit<ArrivedPacket, 'id'>[] => {
-  const payload = Buffer.from(hex, 'hex');
-  const packet = { payload, hwProtocol: hex.startsWith('4') ? 0x800 : 0x86dd, length: payload.length, mark: 0 };
-  return [
-    { ...packet, hook: 'prerouting', inDevice: 'lo', outDevice: undefined, uid: undefined },
-    { ...packet, hook: 'output', inDevice: undefined, outDevice: 'lo', uid: 0 },
-  ];
+  '4500001c00004000400100000a4d01020a6300010800f7ff00000000',
+].flatMap((hex, index): PlayedPacket[] => {
+  const packet = { payload: Buffer.from(hex, 'hex'), device: LOOPBACK };
+  const forwarded: PlayedPacket = { ...packet, from: 'device' };
+  return index === 4 ? [forwarded, { ...packet, from: { uid: 0 } }] : [forwarded];
 });
 
+/** What the daemon has that its tunnels are to meet here, too. */
+export interface RehearsalMeans {
+  /** A folder of ours. */
+  readonly folder: string;
+  readonly clock: ClockPort;
+  /** See TunnelMeans. */
+  readonly othersFirst: () => Promise<void>;
+  /** How many tunnels it has. */
+  readonly tunnels: number;
+}
+
 /**
- * Wakes tunnels that nobody has, and takes them down, again and again, for a daemon with so many: code that runs for the
- * first time takes V8 ten times as long, and the first packet would wait for that. The machine, the queue, the link and
- * the management connection are the real ones; the kernel and OpenVPN (at a socket in `folder`) are played, and the gate
- * does nothing. Never rejects.
+ * Wakes tunnels that nobody has, and takes them down, again and again: code that runs for the first time takes V8 ten times
+ * as long, code that it has optimized for something else is thrown away, and the first packet would wait for that. All of
+ * a tunnel is the real one; the kernel, the firewall and OpenVPN are played. Never rejects.
  */
-export async function rehearse(folder: string, clock: ClockPort, tunnels: number): Promise<void> {
-  const path = join(folder, 'rehearsal');
+export async function rehearse({ folder, clock, othersFirst, tunnels }: RehearsalMeans): Promise<void> {
+  const paths = { management: join(folder, 'rehearsal'), kernel: join(folder, 'rehearsal-kernel') };
   const extent = tunnels < MANY_TUNNELS ? FEW : MANY;
+  const means: TunnelMeans = { marks: marksOf(DEFAULT_MARK), folder, log: silent, clock, routes: () => [], moved: done, askName: () => Promise.reject(new Error('there are no names')), othersFirst, protectAnew: done, played: paths.kernel };
+  const settings = Array.from({ length: extent.tunnels }, (_, index) => settingsOf(index, paths.management));
+  const closing: (() => unknown)[] = [];
   try {
-    const openvpn = await playOpenvpn(path);
-    try {
-      for (let generation = 0; generation < extent.generations; generation++) await rehearseWith(path, clock, extent);
-    } finally {
-      openvpn.close();
+    const openvpn = await playOpenvpn(paths.management);
+    closing.push(() => openvpn.close());
+    const kernel = await PlayedKernel.listen(paths.kernel);
+    closing.push(() => { kernel.close(); });
+    for (let generation = 0; generation < extent.generations; generation++) {
+      const gate = playedGate(othersFirst);
+      await gate.install(settings.map((each) => ({ ...each, remotes: [] })));
+      const rehearsed: RehearsedTunnel[] = [];
+      try {
+        for (const each of settings) rehearsed.push(await RehearsedTunnel.open(kernel, gate, each, means));
+        await rehearseWith(rehearsed, extent.settles && generation === 0);
+      } finally {
+        await Promise.all(rehearsed.map((tunnel) => tunnel.close()));
+        await gate.remove();
+      }
     }
   } catch {
     // it only would have been better
+  } finally {
+    for (const close of closing.reverse()) await close();
   }
 }
 
-async function rehearseWith(path: string, clock: ClockPort, { tunnels }: Extent): Promise<void> {
-  const rehearsed = Array.from({ length: tunnels }, () => new RehearsedTunnel(path, clock));
-  try {
-    await Promise.all(rehearsed.map((tunnel) => tunnel.start()));
-    for (const packet of packets) {
-      await Promise.all(rehearsed.map((tunnel) => tunnel.wake(packet)));
-      await Promise.all(rehearsed.map((tunnel) => tunnel.rest()));
-    }
-  } finally {
-    await Promise.all(rehearsed.map((tunnel) => tunnel.close()));
+/** As from a file: V8 tells objects apart by how they were made. */
+function settingsOf(index: number, management: string): TunnelSettings {
+  const { tunnels: [settings] } = parseConfiguration(`tunnels: {rehearsal${index}: {openvpn: {management: ${JSON.stringify(management)}}, device: lo, protect: [192.0.2.${index}], linger: 0s}}`, 'rehearsal');
+  if (!settings) throw new Error('there is one');
+  return settings;
+}
+
+async function rehearseWith(tunnels: readonly RehearsedTunnel[], settling: boolean): Promise<void> {
+  for (const packet of packets) {
+    await Promise.all(tunnels.map((tunnel) => tunnel.wake(packet)));
+    if (settling && packet === packets[0]) await setTimeout(SETTLED_MS);
+    await Promise.all(tunnels.map((tunnel) => tunnel.rest()));
   }
 }
 
 class RehearsedTunnel {
-  readonly #kernel = new PlayedQueue();
-  readonly #commands$ = new Subject<TunnelEvent>();
+  readonly #tunnel: RunningTunnel;
+  readonly #queue: PlayedQueue;
   readonly #steps$ = new Subject<Step>();
-  readonly #queue: HoldQueue;
-  readonly #link: AttachLink;
-  readonly #running: Subscription;
 
-  constructor(path: string, clock: ClockPort) {
-    const [name, device] = ['rehearsal', 'lo'];
-    this.#queue = new HoldQueue(this.#kernel, { tunnel: name, num: 0, packets: 1, device, marks: marksOf(DEFAULT_MARK), silent: false }, { clock, log: silent, othersFirst: done });
-    this.#link = new AttachLink({ name, device, address: { path }, password: undefined, credentials: undefined, remotes: [] }, clock, silent);
+  private constructor(tunnel: RunningTunnel, queue: PlayedQueue) {
+    this.#tunnel = tunnel;
+    this.#queue = queue;
     this.#steps$.subscribe((step) => { logStep(step, silent); });
-    this.#running = joinTunnel({ name, policy, queue: this.#queue, link: this.#link, gate, names, clock, commands$: this.#commands$, random: Math.random }).subscribe(this.#steps$);
   }
 
-  start(): Promise<void> {
-    return this.#link.start();
+  static async open(kernel: PlayedKernel, gate: GatePort, settings: TunnelSettings, means: TunnelMeans): Promise<RehearsedTunnel> {
+    const tunnel = await RunningTunnel.create(settings, means);
+    const opened = kernel.opened();
+    await tunnel.bind();
+    const rehearsed = new RehearsedTunnel(tunnel, await opened);
+    await tunnel.run(gate, rehearsed.#steps$);
+    return rehearsed;
   }
 
   /** Rejects if it fails: a machine that stood still may have let the dial time out, and nobody is to wait for what won't come. */
-  async wake(packet: Omit<ArrivedPacket, 'id'>): Promise<void> {
-    const up = this.#reaches('up');
-    this.#kernel.arrive(packet);
-    await up;
+  async wake(packet: PlayedPacket): Promise<void> {
+    const awake = firstValueFrom(this.#steps$.pipe(filter(({ after: { state: { at } } }) => at === 'up' || at === 'backoff')));
+    this.#queue.arrive(packet);
+    const { after: { state: { at } } } = await awake;
+    if (at !== 'up') throw new Error(`it is ${at}`);
   }
 
   async rest(): Promise<void> {
-    const idle = this.#reaches('idle');
-    this.#commands$.next({ type: 'command', command: 'down' });
-    await idle;
+    await this.#tunnel.command({ type: 'command', command: 'down' }, ({ at }) => at === 'idle');
   }
 
   async close(): Promise<void> {
-    this.#running.unsubscribe();
-    await this.#link.close();
-    await this.#queue.close();
-  }
-
-  async #reaches(wanted: State['at']): Promise<void> {
-    const { after: { state: { at } } } = await firstValueFrom(this.#steps$.pipe(filter(({ after: { state } }) => state.at === wanted || state.at === 'backoff')));
-    if (at !== wanted) throw new Error(`it is ${at}`);
+    this.#tunnel.halt('answer');
+    await this.#tunnel.end();
+    await this.#tunnel.unbind();
   }
 }

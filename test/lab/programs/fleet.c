@@ -77,7 +77,7 @@ static void say(struct openvpn *openvpn, const char *text)
 static void say_state(struct openvpn *openvpn, const char *state)
 {
     char text[160];
-    snprintf(text, sizeof text, ">STATE:%ld,%s,,,\r\n", (long)time(NULL), state);
+    snprintf(text, sizeof text, ">STATE:%ld,%s,,\r\n", (long)time(NULL), state);
     say(openvpn, text);
 }
 
@@ -93,7 +93,7 @@ static void connected(struct openvpn *openvpn)
     openvpn->holding = 0;
     openvpn->released = now_s();
     say(openvpn, "SUCCESS: hold release succeeded\r\n");
-    snprintf(state, sizeof state, "CONNECTED,SUCCESS,10.8.%d.%d,192.0.2.1", openvpn->index / PER_NET, openvpn->index % PER_NET + 1);
+    snprintf(state, sizeof state, "CONNECTED,SUCCESS,10.8.%d.%d,192.0.2.1,1194", openvpn->index / PER_NET, openvpn->index % PER_NET + 1);
     openvpn->connected = now_s();
     say_state(openvpn, state);
 }
@@ -104,7 +104,7 @@ static void command(struct openvpn *openvpn, const char *line)
         connected(openvpn);
     } else if (!strcmp(line, "signal SIGUSR1")) {
         say(openvpn, "SUCCESS: signal SIGUSR1 thrown\r\n");
-        say_state(openvpn, "RECONNECTING,SIGUSR1,,");
+        say_state(openvpn, "RECONNECTING,SIGUSR1,,,");
         say_held(openvpn);
     } else if (!strcmp(line, "state")) {
         say(openvpn, "END\r\n");

@@ -27,8 +27,8 @@ export type Dispatch = (packets: number, replies: number, flags: number, malform
  * `mark` is -1 for none.
  */
 export interface NativeBinding {
-  /** settings: queue, copy range, maximal length, receive buffer, flags, netns descriptor or -1, slots, bytes of a slot, coalescing in µs */
-  open(settings: Float64Array, dispatch: Dispatch, records: Uint32Array, replies: Uint32Array): NativeQueue | NativeFailure;
+  /** settings: queue, copy range, maximal length, receive buffer, flags, netns descriptor or -1, slots, bytes of a slot, coalescing in µs. played: see OpenOptions */
+  open(settings: Float64Array, dispatch: Dispatch, records: Uint32Array, replies: Uint32Array, played: string | undefined): NativeQueue | NativeFailure;
   /** Begins to read; before, the event loop does not know of the queue. */
   start(queue: NativeQueue): void;
   close(queue: NativeQueue): void;

@@ -42,6 +42,11 @@ export interface OpenOptions {
   readonly burst?: number | undefined;
   /** Descriptor of the network namespace to open the queue in (`/run/netns/NAME`); needs CAP_SYS_ADMIN. */
   readonly netns?: number | undefined;
+  /**
+   * Path of a stream socket where another program plays the kernel's part, for tests: it sends what nfnetlink_queue would,
+   * whole messages at a time, and gets the verdicts. Nothing of the kernel is touched then, and `stats().kernel` is undefined.
+   */
+  readonly played?: string | undefined;
 }
 
 export interface Settings {
@@ -54,6 +59,8 @@ export interface Settings {
   readonly coalesceUs: number;
   /** -1 for this process's own. */
   readonly netns: number;
+  /** Where somebody plays the kernel. */
+  readonly played: string | undefined;
   /** Packets a read. */
   readonly slots: number;
   /** Bytes that one packet with all that comes with it takes at most. */
@@ -111,6 +118,7 @@ export function resolveOptions(options: OpenOptions): Settings {
     flagBits: bits,
     coalesceUs: integer('coalesceUs', options.coalesceUs ?? 100, 0, 10_000),
     netns,
+    played: options.played,
     slots: integer('burst', options.burst ?? (range > 4096 ? 64 : 256), 1, 1024),
     slotSize: (range + besides + 63) & ~63,
   };

@@ -68,14 +68,14 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
    */
   static async open(options: OpenOptions): Promise<NfQueue> {
     const settings = resolveOptions(options);
-    const { num, copyRange, maxLength, receiveBuffer, flagBits, netns, slots, slotSize, coalesceUs } = settings;
+    const { num, copyRange, maxLength, receiveBuffer, flagBits, netns, played, slots, slotSize, coalesceUs } = settings;
     const rows = rowsFor(slots);
     const opened: { queue?: NfQueue } = {};
     const dispatch: Dispatch = (...burst) => {
       if (opened.queue !== undefined) opened.queue.#reading.dispatch(...burst);
     };
     const words = Float64Array.of(num, copyRange, maxLength, receiveBuffer, flagBits, netns, slots, slotSize, coalesceUs);
-    const result = native.open(words, dispatch, rows.records, rows.replies);
+    const result = native.open(words, dispatch, rows.records, rows.replies, played);
     if ('errno' in result) throw await explainOpenFailure(result, settings);
     opened.queue = new NfQueue(settings, result, rows);
     return opened.queue;

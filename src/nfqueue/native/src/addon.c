@@ -75,7 +75,7 @@ static napi_value failed(napi_env env, const struct nfq_failure *failure) {
   return result;
 }
 
-/* open(settings: Float64Array of 9, dispatch, records, replies) */
+/* open(settings: Float64Array of 9, dispatch, records, replies, played?) */
 static napi_value open_queue(napi_env env, napi_callback_info info) {
   struct call call;
   double *values = NULL;
@@ -83,9 +83,13 @@ static napi_value open_queue(napi_env env, napi_callback_info info) {
   if (!read_call(env, info, &call)) return NULL;
   napi_get_typedarray_info(env, call.arguments[0], NULL, &count, (void **)&values, NULL, NULL);
   if (count < 9) return NULL;
+  char played[128];
+  size_t length;
+  bool is_played = napi_get_value_string_utf8(env, call.arguments[4], played, sizeof played, &length) == napi_ok;
   const struct nfq_settings settings = {
       .queue = (uint16_t)values[0], .copy_range = (uint32_t)values[1], .max_length = (uint32_t)values[2],
-      .receive_buffer = (uint32_t)values[3], .flags = (uint32_t)values[4], .netns = (int)values[5]};
+      .receive_buffer = (uint32_t)values[3], .flags = (uint32_t)values[4], .netns = (int)values[5],
+      .played = is_played ? played : NULL};
   struct nfq_socket socket;
   struct nfq_failure failure;
   if (nfq_socket_open(&settings, &socket, &failure) < 0) return failed(env, &failure);

@@ -68,11 +68,9 @@ void message_ask_ack(struct message *message) {
 }
 
 int message_send(const struct message *message, int fd) {
-  struct wire_address kernel = {.family = AF_NETLINK};
-  struct iovec part = {.iov_base = message->space, .iov_len = message->length};
-  struct msghdr header = {.msg_name = &kernel, .msg_namelen = sizeof kernel, .msg_iov = &part, .msg_iovlen = 1};
   ssize_t sent;
-  do sent = sendmsg(fd, &header, MSG_DONTWAIT);
+  /* Without an address a netlink socket sends to the kernel (netlink(7): port 0). */
+  do sent = send(fd, message->space, message->length, MSG_DONTWAIT | MSG_NOSIGNAL);
   while (sent < 0 && errno == EINTR);
   return sent < 0 ? -1 : 0;
 }

@@ -64,6 +64,10 @@ static bool read_burst(struct nfq_queue *queue, uint32_t *packets) {
   uint8_t *data = nfq_memory_buffer(queue->memory, &buffer);
   if (!data) return false;
   int count = recvmmsg(queue->socket.fd, queue->memory->headers, queue->memory->slots, MSG_DONTWAIT, NULL);
+  if (count > 0 && queue->memory->headers[0].msg_len == 0) { /* whoever played the kernel is gone */
+    count = -1;
+    errno = ECONNRESET;
+  }
   if (count > 0) {
     take(queue, data, (unsigned)count, &report);
   } else if (errno == EINTR) {

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "message.h"
@@ -151,12 +152,29 @@ static int configure(struct nfq_socket *nfq, const struct nfq_settings *settings
   return error ? fail(failure, "bind queue", error) : 0;
 }
 
+/* Whoever plays the kernel may be this very thread: it is not waited for. */
+static int connect_played(const struct nfq_settings *settings, struct nfq_socket *nfq, struct nfq_failure *failure) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  if (strlen(settings->played) >= sizeof address.sun_path) return fail(failure, "connect", ENAMETOOLONG);
+  strcpy(address.sun_path, settings->played);
+  nfq->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (nfq->fd < 0) return fail(failure, "socket", errno);
+  if (connect(nfq->fd, (struct sockaddr *)&address, sizeof address) < 0) return fail(failure, "connect", errno);
+  nfq->receive_buffer = settings->receive_buffer;
+  return 0;
+}
+
+static int open_socket(const struct nfq_settings *settings, struct nfq_socket *nfq, struct nfq_failure *failure) {
+  if (settings->played) return connect_played(settings, nfq, failure);
+  struct errand errand = {.netns = settings->netns, .run = make_socket, .argument = settings, .result = nfq, .failure = failure};
+  return run_in_namespace(&errand) < 0 ? -1 : configure(nfq, settings, failure);
+}
+
 int nfq_socket_open(const struct nfq_settings *settings, struct nfq_socket *nfq, struct nfq_failure *failure) {
   memset(nfq, 0, sizeof *nfq);
   nfq->fd = nfq->statistics = -1;
   nfq->queue = settings->queue;
-  struct errand errand = {.netns = settings->netns, .run = make_socket, .argument = settings, .result = nfq, .failure = failure};
-  if (run_in_namespace(&errand) == 0 && configure(nfq, settings, failure) == 0) return 0;
+  if (open_socket(settings, nfq, failure) == 0) return 0;
   if (nfq->fd >= 0) close(nfq->fd);
   if (nfq->statistics >= 0) close(nfq->statistics);
   nfq->fd = nfq->statistics = -1;

@@ -12,6 +12,7 @@ struct nfq_settings {
   uint32_t receive_buffer; /* bytes */
   uint32_t flags;      /* NFQA_CFG_F_* */
   int netns;           /* descriptor of a network namespace, or -1 for this thread's */
+  const char *played;  /* path of a stream socket where somebody else plays the kernel, or NULL */
 };
 
 /* What failed: the system call (or step), and errno. */
