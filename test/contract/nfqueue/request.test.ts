@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { netfilterRequest, type NetfilterRequest } from 'node-nfqueue';
+import { netfilterRequest, routeRequest, type NetfilterRequest } from 'node-nfqueue';
 import { collect, Fixture } from './fixture.js';
 
 const fixture = new Fixture(15);
@@ -38,7 +38,7 @@ describe('a request to netfilter', () => {
   });
 
   it('says what the kernel had against it', () => {
-    expect(() => { ask(6, 'none', 'two'); }).toThrow(expect.objectContaining({ name: 'NfQueueError', code: 'ENOENT', errno: 2, syscall: 'netfilter request' }));
+    expect(() => { ask(6, 'none', 'two'); }).toThrow(expect.objectContaining({ name: 'NfQueueError', code: 'ENOENT', errno: 2, syscall: 'netlink request' }));
     expect(() => { ask(6, 'one', 'none'); }).toThrow(expect.objectContaining({ errno: 4101, code: 'E4101' }));
     expect(() => { ask(200); }).toThrow(expect.objectContaining({ errno: 22 }));
     expect(() => { ask(256); }).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }));
@@ -90,5 +90,30 @@ describe('a request to netfilter', () => {
     expect(() => { queue.requestInPause(request(6, 'one', 'two'), { quietUs: -1 }); }).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }));
     await queue.close();
     expect(() => { queue.requestInPause(request(6, 'one', 'two')); }).toThrow(expect.objectContaining({ code: 'ERR_CLOSED' }));
+  });
+});
+
+describe('a request to rtnetlink', () => {
+  // struct fib_rule_hdr of linux/fib_rules.h for IPv4: to a table
+  const header = Uint8Array.of(2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0);
+  const word = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
+  const rule = (type: number, flags: number, table: number): void => { routeRequest({ type, flags, header, attributes: [{ type: 6, value: word(90) }, { type: 3, value: 'lo' }, { type: 15, value: word(table) }], netns: fixture.lab.netns }); };
+  const rules = (): Promise<string> => fixture.lab.router.run('ip', ['-4', 'rule']);
+  const [add, del, createAndExclusive] = [32, 33, 0x600];
+
+  it('is carried out when it returns', async () => {
+    rule(add, createAndExclusive, 20_800);
+    expect(await rules()).toMatch(/^90:\tfrom all iif lo lookup 20800/m);
+    rule(del, 0, 20_800);
+    expect(await rules()).not.toContain('90:');
+  });
+
+  it('says what the kernel had against it', () => {
+    rule(add, createAndExclusive, 20_800);
+    expect(() => { rule(add, createAndExclusive, 20_800); }).toThrow(expect.objectContaining({ code: 'EEXIST', syscall: 'netlink request' }));
+    rule(del, 0, 20_800);
+    expect(() => { rule(del, 0, 20_800); }).toThrow(expect.objectContaining({ code: 'ENOENT' }));
+    expect(() => { routeRequest({ type: 70_000, header, attributes: [] }); }).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }));
+    expect(() => { routeRequest({ type: 32, header: new Uint8Array(20), attributes: [] }); }).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }));
   });
 });

@@ -47,10 +47,10 @@ export interface NativeBinding {
   deviceName(queue: NativeQueue, index: number): string | undefined;
   /** 1 and the words filled in; 0 if the kernel has no such queue; or a negative errno. */
   statistics(queue: NativeQueue, words: Uint32Array): number;
-  /** type: subsystem * 256 + command. 1024 bytes of attributes at most. */
-  request(netns: number, type: number, attributes: Uint8Array): undefined | NativeFailure;
+  /** One message of a netlink protocol, 1040 bytes of body at most: its own header, and attributes. flags: NLM_F_*, REQUEST and ACK go without saying. */
+  request(netns: number, protocol: number, type: number, flags: number, body: Uint8Array): undefined | NativeFailure;
   /** Dispatches what it reads before and after. Not inside of a dispatch. */
-  requestInPause(queue: NativeQueue, netns: number, type: number, attributes: Uint8Array, quietUs: number, withinUs: number): undefined | NativeFailure;
+  requestInPause(queue: NativeQueue, netns: number, protocol: number, type: number, flags: number, body: Uint8Array, quietUs: number, withinUs: number): undefined | NativeFailure;
   readNet(netns: number, name: string): string | NativeFailure;
 }
 

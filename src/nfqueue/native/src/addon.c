@@ -267,14 +267,15 @@ static napi_value read_net(napi_env env, napi_callback_info info) {
   return result;
 }
 
-/* Arguments i to i+2: netns, type, attributes. */
+/* Arguments i to i+4: netns, protocol, type, flags, body. */
 static struct nfq_request get_request(const struct call *call, int i) {
-  struct nfq_request request = {.netns = (int)get_double(call, i), .type = (uint16_t)get_u32(call, i + 1), .fd = -1};
-  request.attributes = get_words(call, i + 2, &request.length);
+  struct nfq_request request = {.netns = (int)get_double(call, i), .protocol = (int)get_u32(call, i + 1), .type = (uint16_t)get_u32(call, i + 2),
+                                .flags = (uint16_t)get_u32(call, i + 3), .fd = -1};
+  request.body = get_words(call, i + 4, &request.length);
   return request;
 }
 
-/* request(netns, type, attributes: Uint8Array): nothing, or {errno, syscall} */
+/* request(netns, protocol, type, flags, body: Uint8Array): nothing, or {errno, syscall} */
 static napi_value request(napi_env env, napi_callback_info info) {
   struct call call;
   if (!read_call(env, info, &call)) return NULL;
@@ -286,12 +287,12 @@ static napi_value request(napi_env env, napi_callback_info info) {
   return status < 0 ? failed(env, &failure) : NULL;
 }
 
-/* requestInPause(queue, netns, type, attributes: Uint8Array, quietUs, withinUs): nothing, or {errno, syscall} */
+/* requestInPause(queue, netns, protocol, type, flags, body: Uint8Array, quietUs, withinUs): nothing, or {errno, syscall} */
 static napi_value request_in_pause(napi_env env, napi_callback_info info) {
   struct call call;
   if (!read_queue_call(env, info, &call)) return NULL;
   struct nfq_request request = get_request(&call, 1);
-  const struct nfq_pause pause = {.quiet_us = get_u32(&call, 4), .within_us = get_u32(&call, 5)};
+  const struct nfq_pause pause = {.quiet_us = get_u32(&call, 6), .within_us = get_u32(&call, 7)};
   struct nfq_failure failure;
   return nfq_reader_request(call.queue, &request, &pause, &failure) < 0 ? failed(env, &failure) : NULL;
 }

@@ -23,17 +23,20 @@ int message_fits(const struct message *message, size_t size) {
   return message->capacity - message->length >= HEADERS + size;
 }
 
-void message_begin(struct message *message, uint16_t type, uint16_t flags) {
+void message_begin_bare(struct message *message, uint16_t type, uint16_t flags) {
   struct wire_netlink header = {.type = type, .flags = flags, .sequence = ++message->sequence};
-  uint8_t *at = message->space + message->length;
   message->start = message->length;
-  memcpy(at, &header, sizeof header);
-  at += sizeof header;
+  message_append(message, &header, sizeof header);
+}
+
+void message_begin(struct message *message, uint16_t type, uint16_t flags) {
+  message_begin_bare(message, type, flags);
+  uint8_t *at = message->space + message->length;
   at[0] = 0; /* AF_UNSPEC */
   at[1] = 0; /* NFNETLINK_V0 */
   at[2] = (uint8_t)(message->queue >> 8);
   at[3] = (uint8_t)message->queue;
-  message->length += HEADERS;
+  message->length += sizeof(struct wire_nfgen);
 }
 
 void message_put(struct message *message, uint16_t type, const void *data, size_t size) {
@@ -46,8 +49,8 @@ void message_put(struct message *message, uint16_t type, const void *data, size_
   message->length += padded;
 }
 
-void message_append(struct message *message, const void *attributes, size_t size) {
-  memcpy(message->space + message->length, attributes, size);
+void message_append(struct message *message, const void *data, size_t size) {
+  memcpy(message->space + message->length, data, size);
   message->length += size;
 }
 

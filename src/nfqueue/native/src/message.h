@@ -22,10 +22,13 @@ void message_init(struct message *message, void *space, size_t capacity, uint16_
 /* Whether a message with attributes of `size` bytes (headers and padding included) still fits. */
 int message_fits(const struct message *message, size_t size);
 
+/* One of nfnetlink_queue's. */
 void message_begin(struct message *message, uint16_t type, uint16_t flags);
+/* One of any kind, whose own header is to be appended. */
+void message_begin_bare(struct message *message, uint16_t type, uint16_t flags);
 void message_put(struct message *message, uint16_t type, const void *data, size_t size);
-/* Attributes that are in the kernel's form already. */
-void message_append(struct message *message, const void *attributes, size_t size);
+/* What is in the kernel's form already. */
+void message_append(struct message *message, const void *data, size_t size);
 void message_put_be32(struct message *message, uint16_t type, uint32_t value);
 void message_end(struct message *message);
 

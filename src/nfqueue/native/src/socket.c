@@ -208,14 +208,14 @@ int nfq_device_name(const struct nfq_socket *nfq, uint32_t index, char *name) {
 }
 
 static int open_bare(struct errand *errand) {
-  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, WIRE_NETLINK_NETFILTER);
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, *(const int *)errand->argument);
   if (fd < 0) return fail(errand->failure, "socket", errno);
   *(int *)errand->result = fd;
   return 0;
 }
 
 int nfq_request_open(struct nfq_request *request, struct nfq_failure *failure) {
-  struct errand errand = {.netns = request->netns, .run = open_bare, .result = &request->fd, .failure = failure};
+  struct errand errand = {.netns = request->netns, .run = open_bare, .argument = &request->protocol, .result = &request->fd, .failure = failure};
   return run_in_namespace(&errand);
 }
 
@@ -223,12 +223,12 @@ int nfq_request_send(const struct nfq_request *request, struct nfq_failure *fail
   uint8_t space[NFQ_REQUEST_MAX + 64];
   struct message message;
   message_init(&message, space, sizeof space, 0, 0);
-  message_begin(&message, request->type, WIRE_F_REQUEST | WIRE_F_ACK);
-  message_append(&message, request->attributes, request->length);
+  message_begin_bare(&message, request->type, WIRE_F_REQUEST | WIRE_F_ACK | request->flags);
+  message_append(&message, request->body, request->length);
   message_end(&message);
   if (message_send(&message, request->fd) < 0) return fail(failure, "sendmsg", errno);
   int error = await_reply(request->fd, message.sequence);
-  return error ? fail(failure, "netfilter request", error) : 0;
+  return error ? fail(failure, "netlink request", error) : 0;
 }
 
 void nfq_request_close(struct nfq_request *request) {

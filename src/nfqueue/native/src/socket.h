@@ -37,13 +37,15 @@ int nfq_socket_open(const struct nfq_settings *settings, struct nfq_socket *sock
 /* Unbinds the queue at once (a copy of the descriptor in a child would keep it alive) and closes everything. */
 void nfq_socket_close(struct nfq_socket *socket);
 
-enum { NFQ_REQUEST_MAX = 1024 }; /* bytes of attributes */
+enum { NFQ_REQUEST_MAX = 1040 }; /* bytes of a request's body */
 
-/* One message to a subsystem of netfilter, by a socket of its own. */
+/* One message to a part of the kernel, by a socket of its own. */
 struct nfq_request {
-  uint16_t type; /* subsystem << 8 | command */
+  int protocol;  /* NETLINK_ROUTE, NETLINK_NETFILTER */
+  uint16_t type;
+  uint16_t flags; /* NLM_F_*, beside those that every request has */
   int netns;     /* descriptor of a network namespace, or -1 for this thread's */
-  const void *attributes;
+  const void *body; /* the protocol's own header, and attributes */
   size_t length; /* bytes, NFQ_REQUEST_MAX at most */
   int fd;
 };
