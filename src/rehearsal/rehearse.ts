@@ -65,12 +65,12 @@ export interface RehearsalMeans {
  * a tunnel is the real one; the kernel, the firewall and OpenVPN are played. Never rejects.
  */
 export async function rehearse({ folder, clock, othersFirst, tunnels }: RehearsalMeans): Promise<void> {
-  const paths = { management: join(folder, 'rehearsal'), kernel: join(folder, 'rehearsal-kernel') };
+  const paths = { management: join(folder, 'rehearsal'), kernel: join(folder, 'kernel') };
   const extent = tunnels < MANY_TUNNELS ? FEW : MANY;
   const means: TunnelMeans = { marks: marksOf(DEFAULT_MARK), folder, log: silent, clock, routes: () => [], moved: done, askName: () => Promise.reject(new Error('there are no names')), othersFirst, protectAnew: done, played: paths.kernel };
-  const settings = Array.from({ length: extent.tunnels }, (_, index) => settingsOf(index, paths.management));
   const closing: (() => unknown)[] = [];
   try {
+    const settings = Array.from({ length: extent.tunnels }, (_, index) => settingsOf(index, paths.management));
     const openvpn = await playOpenvpn(paths.management);
     closing.push(() => openvpn.close());
     const kernel = await PlayedKernel.listen(paths.kernel);
@@ -80,7 +80,8 @@ export async function rehearse({ folder, clock, othersFirst, tunnels }: Rehearsa
       await gate.install(settings.map((each) => ({ ...each, remotes: [] })));
       const rehearsed: RehearsedTunnel[] = [];
       try {
-        for (const each of settings) rehearsed.push(await RehearsedTunnel.open(kernel, gate, each, means));
+        for (const each of settings) rehearsed.push(await RehearsedTunnel.open(kernel, each, means));
+        await Promise.all(rehearsed.map((tunnel) => tunnel.run(gate)));
         await rehearseWith(rehearsed, extent.settles && generation === 0);
       } finally {
         await Promise.all(rehearsed.map((tunnel) => tunnel.close()));
@@ -120,13 +121,15 @@ class RehearsedTunnel {
     this.#steps$.subscribe((step) => { logStep(step, silent); });
   }
 
-  static async open(kernel: PlayedKernel, gate: GatePort, settings: TunnelSettings, means: TunnelMeans): Promise<RehearsedTunnel> {
+  static async open(kernel: PlayedKernel, settings: TunnelSettings, means: TunnelMeans): Promise<RehearsedTunnel> {
     const tunnel = await RunningTunnel.create(settings, means);
     const opened = kernel.opened();
     await tunnel.bind();
-    const rehearsed = new RehearsedTunnel(tunnel, await opened);
-    await tunnel.run(gate, rehearsed.#steps$);
-    return rehearsed;
+    return new RehearsedTunnel(tunnel, await opened);
+  }
+
+  run(gate: GatePort): Promise<void> {
+    return this.#tunnel.run(gate, this.#steps$);
   }
 
   /** Rejects if it fails: a machine that stood still may have let the dial time out, and nobody is to wait for what won't come. */
@@ -138,7 +141,7 @@ class RehearsedTunnel {
   }
 
   async rest(): Promise<void> {
-    await this.#tunnel.command({ type: 'command', command: 'down' }, ({ at }) => at === 'idle');
+    await this.#tunnel.command({ type: 'command', command: 'down' }, ({ at }) => at === 'idle' || at === 'backoff');
   }
 
   async close(): Promise<void> {

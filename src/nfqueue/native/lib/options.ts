@@ -43,7 +43,7 @@ export interface OpenOptions {
   /** Descriptor of the network namespace to open the queue in (`/run/netns/NAME`); needs CAP_SYS_ADMIN. */
   readonly netns?: number | undefined;
   /**
-   * Path of a stream socket where another program plays the kernel's part, for tests: it sends what nfnetlink_queue would,
+   * Path of a stream socket where somebody else plays the kernel's part, for tests and rehearsals: he sends what nfnetlink_queue would,
    * whole messages at a time, and gets the verdicts. Nothing of the kernel is touched then, and `stats().kernel` is undefined.
    */
   readonly played?: string | undefined;

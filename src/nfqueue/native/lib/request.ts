@@ -18,7 +18,7 @@ export interface NetlinkAttribute {
   readonly value: string | Uint8Array;
 }
 
-/** One message to rtnetlink(7). */
+/** One message of rtnetlink(7). */
 export interface RouteRequest {
   /** RTM_* of linux/rtnetlink.h, for example 32 (RTM_NEWRULE). */
   readonly type: number;
@@ -58,7 +58,7 @@ export function netfilterRequest(request: NetfilterRequest): void {
  */
 export function routeRequest({ type, flags = 0, header, attributes, netns = -1 }: RouteRequest): void {
   for (const number of [type, flags]) if (!Number.isInteger(number) || number < 0 || number > 0xffff) throw invalid(`${number} is no type or flags of a message`);
-  if (header.length > MAX_OWN_HEADER) throw invalid(`the header takes more than ${MAX_OWN_HEADER} bytes`);
+  if (header.length > MAX_OWN_HEADER || header.length % 4 !== 0) throw invalid(`the header has ${header.length} bytes, not a multiple of 4 up to ${MAX_OWN_HEADER}`);
   check(native.request(netns, PROTOCOL.route, type, flags, encode(header, attributes)), `message ${type} of rtnetlink`);
 }
 
