@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { filter, firstValueFrom, Subject } from 'rxjs';
-import { parseConfiguration, type TunnelSettings } from '../config/load.js';
+import type { TunnelSettings } from '../config/load.js';
 import type { Step } from '../core/join.js';
 import { DEFAULT_MARK, marksOf } from '../core/marks.js';
 import type { ClockPort, GatePort, LogPort } from '../core/ports.js';
@@ -22,7 +22,7 @@ interface Extent {
 }
 
 /** By then V8 has compiled what one wake needs; it takes no longer than the firewall's programs. */
-const FEW: Extent = { tunnels: 1, generations: 2, settles: false };
+const FEW: Extent = { tunnels: 1, generations: 1, settles: false };
 /** By then it has optimized that, too, where it may: measured, a hundred wakes take half of the processor's time. */
 const MANY: Extent = { tunnels: 20, generations: 8, settles: true };
 
@@ -95,11 +95,13 @@ export async function rehearse({ folder, clock, othersFirst, tunnels }: Rehearsa
   }
 }
 
-/** As from a file: V8 tells objects apart by how they were made. */
+/** Not read from a text: what that takes is not to be in a daemon's memory. */
 function settingsOf(index: number, management: string): TunnelSettings {
-  const { tunnels: [settings] } = parseConfiguration(`tunnels: {rehearsal${index}: {openvpn: {management: ${JSON.stringify(management)}}, device: lo, protect: [192.0.2.${index}], linger: 0s}}`, 'rehearsal');
-  if (!settings) throw new Error('there is one');
-  return settings;
+  return {
+    name: `rehearsal${index}`, device: 'lo', queue: index, link: { kind: 'attach', management, remotes: [] },
+    protect: [`192.0.2.${index}/32`], names: [], domains: [], exclude: [], established: 'keep', ignore: [], wake: 'both', onFailure: 'reject', standby: 'cold',
+    idle: 300_000, hold: { timeout: 10_000, packets: 16 }, linger: 0, minUp: 0, backoff: { start: 1000, max: 1000 },
+  };
 }
 
 async function rehearseWith(tunnels: readonly RehearsedTunnel[], settling: boolean): Promise<void> {
