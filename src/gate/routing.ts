@@ -4,8 +4,7 @@ import { loopNexthop, routeProtocol } from './names.js';
 import type { Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import type { Family, Net } from '../core/prefix.js';
-import { canonicalAddress, catchRoutes, closingRoutes, deviceRoutes, lanProtocols, nameRoute, parseKept, parseLans, parseLoopback, parseNexthops, parseRoutes, parseRules, renderKept, renderRoute, type FoundRouting, type KeptAddress, type Route, type Target } from './routes.js';
-import type { ChangeRule } from './rule-request.js';
+import { canonicalAddress, catchRoutes, closingRoutes, closingRuleText, deviceRoutes, lanProtocols, nameRoute, parseKept, parseLans, parseLoopback, parseNexthops, parseRoutes, parseRules, renderKept, renderRoute, type FoundRouting, type KeptAddress, type Route, type Target } from './routes.js';
 import type { Runner } from './runner.js';
 
 export interface RoutingOptions {
@@ -32,10 +31,9 @@ const families: readonly Family[] = [4, 6];
 const manyEntries = 2000;
 const manyRoutes = 10_000;
 
-/** The catch routes, the kept addresses and the rules of `catchFirst`: what `ip` does for the gate, and what needs no program. */
+/** The catch routes, the kept addresses and the rules of `catchFirst`: what `ip` does for the gate. */
 export class Routing {
   readonly #run: Runner;
-  readonly #changeRule: ChangeRule;
   readonly #options: RoutingOptions;
   /** Addresses on `lo` that somebody else put there: used, never removed. */
   #foreign: ReadonlySet<string> = new Set();
@@ -43,9 +41,8 @@ export class Routing {
   /** The closing tables that are filled. */
   #closing: ReadonlySet<number> = new Set();
 
-  constructor(run: Runner, changeRule: ChangeRule, options: RoutingOptions) {
+  constructor(run: Runner, options: RoutingOptions) {
     this.#run = run;
-    this.#changeRule = changeRule;
     this.#options = options;
   }
 
@@ -176,9 +173,10 @@ export class Routing {
     }
     const done: Family[] = [];
     const { mask, priority } = this.#options;
+    const spec = closingRuleText({ priority, mask, table: tunnel.closingTable });
     const change = async (family: Family, verb: 'add' | 'del'): Promise<void> => {
       try {
-        this.#changeRule(verb, family, { priority, mask, table: tunnel.closingTable });
+        await this.#run('ip', [`-${family}`, 'rule', verb, ...spec.split(' ')]);
       } catch (error) {
         // Has somebody done it already? systemd-networkd removes rules that it does not know.
         const rules = parseRules(await this.#show(family, 'rule', 'show'), family);
