@@ -4,7 +4,7 @@ import { loopNexthop, routeProtocol } from './names.js';
 import type { Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import type { Family, Net } from '../core/prefix.js';
-import { canonicalAddress, catchRoutes, closingRoutes, closingRuleText, deviceRoutes, lanProtocols, nameRoute, parseKept, parseLans, parseLoopback, parseNexthops, parseRoutes, parseRules, renderKept, renderRoute, type FoundRouting, type KeptAddress, type Route, type Target } from './routes.js';
+import { canonicalAddress, catchRoutes, closingRoutes, closingRule, deviceRoutes, lanProtocols, nameRoute, parseKept, parseLans, parseLoopback, parseNexthops, parseRoutes, parseRules, renderKept, renderRoute, type FoundRouting, type KeptAddress, type Route, type Target } from './routes.js';
 import type { Runner } from './runner.js';
 
 export interface RoutingOptions {
@@ -172,8 +172,7 @@ export class Routing {
       this.#closing = new Set([...this.#closing, tunnel.closingTable]);
     }
     const done: Family[] = [];
-    const { mask, priority } = this.#options;
-    const spec = closingRuleText({ priority, mask, table: tunnel.closingTable });
+    const spec = closingRule(tunnel, this.#options.mask, this.#options.priority);
     const change = async (family: Family, verb: 'add' | 'del'): Promise<void> => {
       try {
         await this.#run('ip', [`-${family}`, 'rule', verb, ...spec.split(' ')]);
