@@ -71,10 +71,11 @@ export class RunningTunnel {
     this.#predecessor = predecessor;
   }
 
-  /** Takes the queue of a tunnel that has ended. */
+  /** Takes the queue of a tunnel that has ended, and with it its link. */
   inherit(from: RunningTunnel): void {
     this.#queue = from.#queue;
     from.#queue = undefined;
+    this.#queue?.hold();
   }
 
   /** Whether it is what these settings describe, the files that they name included. */

@@ -32,7 +32,7 @@ const HOLD_ON_LIVING_LINK: readonly Effect[] = [...HOLD, { do: 'catch-first', on
 const RELEASE: readonly Effect[] = [{ do: 'route' }, { do: 'catch-first', on: false }, { do: 'release' }];
 /** So that the opening takes no longer than a write: while a process starts, packets would wait and be overtaken. */
 const EXPECT_OPEN: Effect = { do: 'expect-gate', gate: 'open' };
-const CLOSE: readonly Effect[] = [...HOLD_ON_LIVING_LINK, { do: 'release-local' }, { do: 'report', what: 'closed' }];
+const CLOSE: readonly Effect[] = [...HOLD_ON_LIVING_LINK, { do: 'release-local' }];
 const OPEN: readonly Effect[] = [{ do: 'gate', gate: 'open' }, { do: 'report', what: 'opened' }];
 /** First the kernel refuses what comes, then what is held is answered: nothing can slip in between and stay. */
 const REJECT: readonly Effect[] = [{ do: 'gate', gate: 'reject' }, { do: 'answer' }];
@@ -185,13 +185,15 @@ export function watch(tunnel: Tunnel, state: Up, packets: number, context: Conte
   const quiet = state.idle.packets === packets;
   const lastTrafficAt = quiet ? state.idle.lastTrafficAt : now;
   const endsAt = Math.max(lastTrafficAt + policy.idleMs, state.since + policy.minUpMs);
-  if (quiet && now >= endsAt) return close(tunnel, state.connection, 'idle', context);
+  if (quiet && now >= endsAt) return close(tunnel, state, 'idle', context);
   const nextCheckAt = Math.min(nextCheck(context), Math.max(now + 1, endsAt));
   return stay({ ...tunnel, state: { ...state, idle: { lastTrafficAt, nextCheckAt, packets } } });
 }
 
-export function close(tunnel: Tunnel, connection: Connection, cause: 'idle' | 'command', context: Context): Transition {
-  return { tunnel: { ...tunnel, state: { at: 'draining', since: context.now, phase: 'closing', connection, cause } }, effects: CLOSE };
+export function close(tunnel: Tunnel, { connection, settled }: Up, cause: 'idle' | 'command', context: Context): Transition {
+  // Sockets of this host may have an address of the tunnel already, also where it was up for a moment only.
+  const keep: readonly Effect[] = settled ? [] : [{ do: 'keep-addresses', addresses: connection.addresses }];
+  return { tunnel: { ...tunnel, state: { at: 'draining', since: context.now, phase: 'closing', connection, cause } }, effects: [...CLOSE, ...keep, { do: 'report', what: 'closed' }] };
 }
 
 export function closed(tunnel: Tunnel, state: Draining, held: number, context: Context): Transition {

@@ -155,7 +155,10 @@ export interface QueuePort {
   /** Tells again of what is held, if anything is: to whoever has not heard of it, or could not use it then. */
   remind(): void;
   release(): void;
-  /** Resolves when what could be released was. */
+  /**
+   * What local programs sent while they had the route into the living tunnel goes into it, also what is still on its way
+   * here, until the queue is told something else. Resolves when what was held of it is released.
+   */
   releaseLocal(): Promise<void>;
   answer(): void;
   /** What is still held of these, by the queue's numbers, is thrown away and counted. */

@@ -122,7 +122,7 @@ function fromUp(tunnel: Tunnel, state: Up, event: TunnelEvent, context: Context)
     case 'effect-failed': // the counters could not be read: look again
       return stay({ ...tunnel, state: { ...state, idle: { ...state.idle, nextCheckAt: move.nextCheck(context) } } });
     case 'command':
-      return asks(event, 'down') ? move.close(tunnel, state.connection, 'command', context) : stay(tunnel);
+      return asks(event, 'down') ? move.close(tunnel, state, 'command', context) : stay(tunnel);
     case 'link-reconnecting':
       return move.reconnecting(tunnel, event.reason, context);
     case 'link-down': // refused credentials are not tried again by the next packet

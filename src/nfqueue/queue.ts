@@ -67,6 +67,8 @@ export class HoldQueue implements QueuePort {
   #wanted = false;
   #kernelDrops = 0;
   #arrivedAt = -Infinity;
+  /** Local packets that were routed into the living tunnel go into it as they come: they were sent before the routes changed. */
+  #passesLocal = false;
   /** How many packets had come when the kernel was asked last what it had thrown away. */
   #looked: number | undefined = 0;
 
@@ -104,6 +106,7 @@ export class HoldQueue implements QueuePort {
 
   hold(): void {
     this.#mode = 'hold';
+    this.#passesLocal = false;
     this.#looked = undefined;
     this.#releasing?.stopper?.abort();
     this.#releasing = undefined;
@@ -119,12 +122,14 @@ export class HoldQueue implements QueuePort {
   }
 
   async releaseLocal(): Promise<void> {
-    const ids = this.#held.filter(({ local, outDevice }) => local && outDevice === this.#options.device).map(({ id }) => id);
-    if (ids.length === 0) return;
-    this.#held.delete(ids);
-    // Without a mark: the route that they have is the one into the living tunnel.
-    const { sent } = await this.#queue.release(ids, { verdict: 'accept', ...PACE });
-    this.#counters.released += sent;
+    for (let local = this.#intoTunnel(); local.length > 0; local = this.#intoTunnel()) {
+      this.#held.delete(local);
+      // Without a mark: the route that they have is the one into the living tunnel.
+      const { sent } = await this.#queue.release(local, { verdict: 'accept', ...PACE });
+      this.#counters.released += sent;
+    }
+    // Some may be on their way from the kernel to here.
+    this.#passesLocal = this.#mode === 'hold';
   }
 
   answer(): void {
@@ -175,20 +180,37 @@ export class HoldQueue implements QueuePort {
     const none = this.#held.size === 0;
     let first: WakePacket | undefined;
     let waking = false;
+    const late: number[] = [];
     for (const packet of batch) {
       const local = packet.hook === 'output';
+      const outDevice = local ? packet.outDevice : undefined;
+      if (this.#passesLocal && outDevice === this.#options.device) {
+        late.push(packet.id);
+        continue;
+      }
       if (!waking) {
         const headers = headersOf(packet);
         waking = !isStray(packet, headers);
         if (waking || !first) first = describePacket(packet, headers);
       }
-      this.#held.add({ id: packet.id, mark: packet.mark, local, outDevice: local ? packet.outDevice : undefined, heldAt });
+      this.#held.add({ id: packet.id, mark: packet.mark, local, outDevice, heldAt });
     }
+    if (late.length > 0) this.#passInto(late);
     if (!first) return;
     if (none) [this.#first, this.#wanted] = [first, false];
     if (waking) this.#wanted = true;
-    const held = { type: 'packets-held', count: batch.length, first } as const;
-    this.#events$.next(waking ? held : { ...held, strays: [...batch.ids()] });
+    const held = { type: 'packets-held', count: batch.length - late.length, first } as const;
+    this.#events$.next(waking ? held : { ...held, strays: [...batch.ids()].filter((id) => this.#held.has(id)) });
+  }
+
+  /** What is held and was routed into the tunnel device, oldest first. */
+  #intoTunnel(): readonly number[] {
+    return this.#held.filter(({ local, outDevice }) => local && outDevice === this.#options.device).map(({ id }) => id);
+  }
+
+  #passInto(ids: readonly number[]): void {
+    this.#queue.verdicts(ids, { verdict: 'accept' });
+    this.#counters.released += ids.length;
   }
 
   /** Verdicts on arrival, one system call for neighbours with the same mark. */

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { watchUnderlay } from '../lab/capture.js';
 import { Daemon } from '../lab/daemon.js';
 import { Lab, serviceAddress } from '../lab/lab.js';
@@ -15,12 +15,19 @@ const quietMs = 4_000;
 
 describe('`down` while packets flow', () => {
   let lab: Lab;
+  let daemon: Daemon;
 
   beforeAll(async () => {
     lab = await Lab.open();
   });
 
   afterAll(() => lab.close());
+
+  beforeEach(async () => {
+    daemon = await Daemon.start(lab);
+  });
+
+  afterEach(() => daemon.stop());
 
   /** A flow that goes on until the result is called, with what was sent and what arrived. */
   async function flow(from: 'lan' | 'router', port: number): Promise<() => Promise<{ sent: Sent; received: Received }>> {
@@ -34,7 +41,6 @@ describe('`down` while packets flow', () => {
   }
 
   it(`${downs} times under ${rate} packets/s, forwarded and local: none is lost, none out of order, none in clear`, async () => {
-    const daemon = await Daemon.start(lab);
     const leaks = await watchUnderlay(lab.topology, 'leaks');
     const flows = [await flow('lan', 9100), await flow('router', 9101)];
     for (let round = 0; round < downs; round++) {
@@ -51,5 +57,16 @@ describe('`down` while packets flow', () => {
     }
     expect((await daemon.status()).counters).toMatchObject({ wakes: downs + 1, dropped: 0, rejected: 0, dialFailures: 0 });
     expect((await leaks.stop()).packets).toEqual([]);
+  }, 60_000);
+
+  it('of this host\'s, with an address of a tunnel that was up for a moment only', async () => {
+    await daemon.up();
+    const end = await flow('router', 9102);
+    await sleep(30);
+    await daemon.down();
+    await daemon.reaches('up');
+    const { sent, received } = await end();
+    expect(sent).toMatchObject({ ok: true, failed: 0, error: '' });
+    expect(received).toMatchObject({ received: sent.sent, outOfOrder: 0, duplicates: 0 });
   }, 60_000);
 });

@@ -145,7 +145,7 @@ describe('with a gate that takes its time', () => {
     calls.length = 0;
     commands$.next({ type: 'command', command: 'down' });
     await ticks();
-    expect(calls).toEqual(['hold', 'gate hold', 'catch-first on', 'release-local']);
+    expect(calls).toEqual(['hold', 'gate hold', 'catch-first on', 'release-local', 'keep-addresses']);
     times.next(0);
     expect(calls.at(-1)).toBe('stop-link');
     link$.next(down);
