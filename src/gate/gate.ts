@@ -8,6 +8,7 @@ import { createAddAddress, createChangeList } from './ipset-lists.js';
 import { ipsetSwitching } from './ipset-switching.js';
 import { NftFirewall } from './nft-firewall.js';
 import { Routing } from './routing.js';
+import { createChangeRule } from './rule-request.js';
 import { sentPackets } from './sent-packets.js';
 import { noWatch, nftWatch } from './watch.js';
 import { createReadyRunner, createRunner, type ExecOptions } from './runner.js';
@@ -77,7 +78,7 @@ export function createGate({ backend = 'auto', marks, routeMetric = 4000, closin
   return new NetfilterGate({
     firewall,
     otherFirewalls: () => (others ??= otherFirewalls()),
-    routing: new Routing(createRunner(exec), { metric: routeMetric, priority: closingPriority, mask: marks.mask, warn }),
+    routing: new Routing(createRunner(exec), createChangeRule(exec), { metric: routeMetric, priority: closingPriority, mask: marks.mask, warn }),
     startWatch: watch ? async () => ((await (await firewall()).hasEvents()) ? nftWatch(exec) : noWatch) : undefined,
     sent: sentPackets,
     netns: exec?.netns,

@@ -166,11 +166,19 @@ export function closingRoutes({ entries, tunnel, closingTable: table }: PlannedT
 }
 
 /**
- * The rule of `catchFirst`, as what follows `ip rule add` or `del`. Only what this host sends for the first time: a
- * packet that we released carries a mark, and OpenVPN's transport another, and both go by the real routes.
+ * The rule of `catchFirst`. Only what this host sends for the first time: a packet that we released carries a mark, and
+ * OpenVPN's transport another, and both go by the real routes.
  */
-export function closingRule({ closingTable }: PlannedTunnel, mask: number, priority: number): string {
-  return `pref ${priority} iif lo fwmark 0x0/0x${mask.toString(16)} lookup ${closingTable} protocol ${routeProtocol}`;
+export interface ClosingRule {
+  readonly priority: number;
+  /** The bits of the mark that are not set. */
+  readonly mask: number;
+  readonly table: number;
+}
+
+/** As what follows `ip rule add` or `del`. */
+export function closingRuleText({ priority, mask, table }: ClosingRule): string {
+  return `pref ${priority} iif lo fwmark 0x0/0x${mask.toString(16)} lookup ${table} protocol ${routeProtocol}`;
 }
 
 /** An address on `lo`, as what follows `ip addr replace`. The IPv6 one is deprecated: never chosen but by our routes. */

@@ -4,7 +4,8 @@ import { loopNexthop, routeProtocol } from './names.js';
 import type { Plan } from './plan.js';
 import type { PlannedTunnel } from './planned-tunnel.js';
 import type { Family, Net } from '../core/prefix.js';
-import { canonicalAddress, catchRoutes, closingRoutes, closingRule, deviceRoutes, lanProtocols, nameRoute, parseKept, parseLans, parseLoopback, parseNexthops, parseRoutes, parseRules, renderKept, renderRoute, type FoundRouting, type KeptAddress, type Route, type Target } from './routes.js';
+import { canonicalAddress, catchRoutes, closingRoutes, deviceRoutes, lanProtocols, nameRoute, parseKept, parseLans, parseLoopback, parseNexthops, parseRoutes, parseRules, renderKept, renderRoute, type FoundRouting, type KeptAddress, type Route, type Target } from './routes.js';
+import type { ChangeRule } from './rule-request.js';
 import type { Runner } from './runner.js';
 
 export interface RoutingOptions {
@@ -31,9 +32,10 @@ const families: readonly Family[] = [4, 6];
 const manyEntries = 2000;
 const manyRoutes = 10_000;
 
-/** The catch routes, the kept addresses and the rules of `catchFirst`: what `ip` does for the gate. */
+/** The catch routes, the kept addresses and the rules of `catchFirst`: what `ip` does for the gate, and what needs no program. */
 export class Routing {
   readonly #run: Runner;
+  readonly #changeRule: ChangeRule;
   readonly #options: RoutingOptions;
   /** Addresses on `lo` that somebody else put there: used, never removed. */
   #foreign: ReadonlySet<string> = new Set();
@@ -41,8 +43,9 @@ export class Routing {
   /** The closing tables that are filled. */
   #closing: ReadonlySet<number> = new Set();
 
-  constructor(run: Runner, options: RoutingOptions) {
+  constructor(run: Runner, changeRule: ChangeRule, options: RoutingOptions) {
     this.#run = run;
+    this.#changeRule = changeRule;
     this.#options = options;
   }
 
@@ -172,10 +175,10 @@ export class Routing {
       this.#closing = new Set([...this.#closing, tunnel.closingTable]);
     }
     const done: Family[] = [];
-    const spec = closingRule(tunnel, this.#options.mask, this.#options.priority);
+    const { mask, priority } = this.#options;
     const change = async (family: Family, verb: 'add' | 'del'): Promise<void> => {
       try {
-        await this.#run('ip', [`-${family}`, 'rule', verb, ...spec.split(' ')]);
+        this.#changeRule(verb, family, { priority, mask, table: tunnel.closingTable });
       } catch (error) {
         // Has somebody done it already? systemd-networkd removes rules that it does not know.
         const rules = parseRules(await this.#show(family, 'rule', 'show'), family);

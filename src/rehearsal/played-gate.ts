@@ -27,7 +27,7 @@ const firewall: Firewall = {
 /** The gate as it is, and as it is wrapped, but for its firewall and the programs: there is none, and they do nothing. */
 export function playedGate(othersFirst: () => Promise<void>): GatePort {
   const marks = marksOf(DEFAULT_MARK);
-  const routing = new Routing(() => Promise.resolve(''), { metric: 4000, priority: 90, mask: marks.mask, warn: nothing });
+  const routing = new Routing(() => Promise.resolve(''), nothing, { metric: 4000, priority: 90, mask: marks.mask, warn: nothing });
   const gate = new NetfilterGate({ firewall: () => Promise.resolve(firewall), otherFirewalls: () => Promise.resolve([]), routing, startWatch: undefined, sent: () => 0, netns: undefined, marks, closingTable: 20_800, mostLearned: 0, guardForward: false, othersFirst, warn: nothing });
   return overriding(overriding(gate, {}), {});
 }

@@ -22,7 +22,7 @@ interface Extent {
 }
 
 /** By then V8 has compiled what one wake needs; it takes no longer than the firewall's programs. */
-const FEW: Extent = { tunnels: 1, generations: 2, settles: false };
+const FEW: Extent = { tunnels: 1, generations: 1, settles: false };
 /** By then it has optimized that, too, where it may: measured, a hundred wakes take half of the processor's time. */
 const MANY: Extent = { tunnels: 20, generations: 8, settles: true };
 

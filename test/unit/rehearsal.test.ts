@@ -19,7 +19,7 @@ describe('the rehearsal', () => {
     } };
     await rehearse(means(folder, counting, 1));
     const few = asked;
-    expect(few).toBeGreaterThan(50); // each event of the fourteen wakes has its time
+    expect(few).toBeGreaterThan(50); // each event of the seven wakes has its time
     await rehearse(means(folder, counting, 1000));
     expect(asked - few).toBeGreaterThan(50 * few); // more than a thousand
     expect(await readdir(folder)).toEqual([]);

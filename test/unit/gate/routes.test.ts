@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { planOf } from '../../../src/gate/plan.js';
 import { formatNet } from '../../../src/core/prefix.js';
-import { catchRoutes, closingRoutes, closingRule, nameRoute, parseKept, parseLans, parseNexthops, parseRoutes, parseRules, renderRoute } from '../../../src/gate/routes.js';
+import { catchRoutes, closingRoutes, closingRuleText, nameRoute, parseKept, parseLans, parseNexthops, parseRoutes, parseRules, renderRoute } from '../../../src/gate/routes.js';
 
 const marks = { mask: 0xc00000, transport: 0x400000, release: 0x800000, reject: 0xc00000 };
 const planned = planOf([{ name: 'a', device: 'tun-a', queue: 1, protect: ['10.0.0.0/8', '::/0'], exclude: ['10.0.0.0/9'], remotes: ['10.200.0.1', '192.0.2.1'], onFailure: 'drop' }], { marks, lans: [], closingTable: 500 }).tunnels[0]!;
@@ -24,7 +24,7 @@ describe('routes', () => {
       'throw ff00::/8 metric 4000 table 500 proto 208',
       'throw 10.200.0.1/32 metric 4000 table 500 proto 208',
     ]);
-    expect(closingRule(planned, marks.mask, 90)).toBe('pref 90 iif lo fwmark 0x0/0xc00000 lookup 500 protocol 208');
+    expect(closingRuleText({ priority: 90, mask: marks.mask, table: planned.closingTable })).toBe('pref 90 iif lo fwmark 0x0/0xc00000 lookup 500 protocol 208');
   });
 
   it('are found again by what names them', () => {
