@@ -21,7 +21,7 @@ async function compile(name: string): Promise<string> {
   if (existsSync(binary)) return binary;
   mkdirSync(folder, { recursive: true });
   const unfinished = `${binary}.${randomBytes(3).toString('hex')}`;
-  await execa('cc', ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-o', unfinished, source]);
+  await execa('cc', ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-static', '-o', unfinished, source]);
   renameSync(unfinished, binary);
   return binary;
 }

@@ -37,6 +37,15 @@ done | awk '/^insmod/ && !seen[$2]++ {print $2}' | while read -r file; do
 done > "$work/order"
 mv "$work/order" "$work/first/modules/order"
 cp "$here/guest.sh" "$work/first/vm/"
+
+# Programs that are started thousands of times, and what they are linked with, from memory: virtiofs is asked for each of
+# these files each time.
+mkdir "$work/first/often"
+for program in bash cat env ip ipset nft nsenter sh sysctl timeout xtables-legacy-multi xtables-nft-multi; do
+  path=$(PATH=$PATH:/usr/sbin:/sbin command -v "$program") || continue
+  echo "$path"
+  ldd "$path" | grep -o '/[^ ]*' || true
+done | xargs readlink -f /etc/ld.so.cache | sort -u | sed 's,^/,,' | tar -c -C / -T - | tar -xp -C "$work/first/often"
 printf '%q ' "$@" > "$work/first/vm/command"
 {
   printf 'VM_KERNEL=%q VM_FOLDER=%q VM_SECONDS=%q\n' "$kernel" "$PWD" "$seconds"

@@ -1,8 +1,8 @@
 #!/bin/busybox sh
 # shellcheck shell=dash
 # The first process of the machine that boot.sh starts: this machine's root file system by virtiofs, below an overlay in
-# memory, so that what is written is gone afterwards. Hands over to guest.sh, still as process 1: so the kernel finds its
-# /sbin/modprobe in the new root, too.
+# memory, so that what is written is gone afterwards; what is used often is in there from the start. Hands over to guest.sh,
+# still as process 1: so the kernel finds its /sbin/modprobe in the new root, too.
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t devtmpfs dev /dev
@@ -14,6 +14,7 @@ while read -r module; do insmod "/modules/$module" || fail "module $module could
 mount -t virtiofs root /low || fail 'no root file system by virtiofs'
 mount -t tmpfs -o size=75% memory /up
 mkdir -p /up/files /up/work
+cp -a /often/. /up/files/
 mount -t overlay -o lowerdir=/low,upperdir=/up/files,workdir=/up/work root /root || fail 'no overlay'
 mount -t tmpfs run /root/run
 cp -r /vm /root/run/vm

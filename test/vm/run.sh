@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 bash test/setup.sh dnsmasq=dnsmasq-base
 # what would take minutes in there
-node --import tsx -e "import('./test/lab/compiled.ts').then(({ compiled }) => compiled('probe'))"
+node --import tsx -e "import('./test/lab/compiled.ts').then(({ compiled }) => Promise.all([compiled('enter'), compiled('probe')]))"
 export OOD_PATIENCE=${OOD_PATIENCE:-15} NODE_OPTIONS=--experimental-vm-modules
 # Two files at a time, one for each processor.
 bash test/vm/boot.sh -t "${VM_SECONDS:-7200}" -m 3072 node_modules/.bin/jest -c .config/jest.config.js --selectProjects vm --maxWorkers 2 --forceExit "$@"

@@ -28,7 +28,7 @@ describe('gate: what can go wrong', () => {
   async function pathWithout(missing: string): Promise<string> {
     const folder = await mkdtemp(join(tmpdir(), 'ood-path-'));
     folders.push(folder);
-    const programs = ['nsenter', 'ip', 'ipset', ...['iptables', 'ip6tables'].flatMap((name) => [`${name}-legacy`, `${name}-legacy-save`, `${name}-legacy-restore`])];
+    const programs = ['ip', 'ipset', ...['iptables', 'ip6tables'].flatMap((name) => [`${name}-legacy`, `${name}-legacy-save`, `${name}-legacy-restore`])];
     for (const program of programs.filter((name) => name !== missing)) await symlink((await execa('which', [program])).stdout, join(folder, program));
     return folder;
   }

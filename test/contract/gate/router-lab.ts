@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DaemonError } from '../../../src/core/errors.js';
 import type { GateTunnel, Marks } from '../../../src/core/ports.js';
 import type { ExecOptions } from '../../../src/gate/runner.js';
+import { compiled } from '../../lab/compiled.js';
 import { Netns } from '../../lab/netns.js';
 import { Agent, type Outcome, type Packet } from './agent.js';
 
@@ -30,11 +31,12 @@ export class RouterLab {
   readonly far: Netns;
   readonly agents: { readonly lan: Agent; readonly router: Agent; readonly underlay: Agent; readonly far: Agent };
 
+  readonly #enter: string;
   #patienceMs = 100;
 
-  /** For programs that are to see the router's network: `ip netns exec` without its mounts, which cost more than most programs. */
+  /** For programs that are to see the router's network, of which there are thousands in a test run. */
   get prefix(): readonly string[] {
-    return ['nsenter', `--net=/run/netns/${this.router.name}`];
+    return [this.#enter, this.router.name];
   }
 
   /** For a gate on the router. */
@@ -42,7 +44,8 @@ export class RouterLab {
     return { prefix: this.prefix, netns: `/run/netns/${this.router.name}`, procNet: `/proc/${this.agents.router.pid}/net` };
   }
 
-  private constructor(lan: Netns, router: Netns, underlay: Netns, far: Netns) {
+  private constructor(enter: string, lan: Netns, router: Netns, underlay: Netns, far: Netns) {
+    this.#enter = enter;
     this.lan = lan;
     this.router = router;
     this.underlay = underlay;
@@ -53,7 +56,7 @@ export class RouterLab {
   /** With `listen` (as usual) somebody holds what is queued; without, the queues have no owner. */
   static async create({ listen = true } = {}): Promise<RouterLab> {
     const [lan, router, underlay, far] = await Promise.all(['lan', 'router', 'under', 'far'].map((label) => Netns.create(label)));
-    const lab = new RouterLab(lan!, router!, underlay!, far!);
+    const lab = new RouterLab(await compiled('enter'), lan!, router!, underlay!, far!);
     await lab.#wire();
     if (listen) for (const queue of queues) await lab.agents.router.bind(queue);
     return lab;
