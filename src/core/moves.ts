@@ -127,7 +127,7 @@ export function lookingUp({ state: { at } }: Tunnel, moved: Transition, { policy
 /** The link starts over by itself: packets are held until it is up again. */
 export function reconnecting(tunnel: Tunnel, setback: string, context: Context): Transition {
   const state: Dialing = { at: 'dialing', since: context.now, failures: 0, phase: 'connecting', setback, ...(tunnel.state.at === 'up' ? { wasUp: true } : {}) };
-  return { tunnel: { ...tunnel, state }, effects: [...HOLD_ON_LIVING_LINK, EXPECT_OPEN] };
+  return { tunnel: { ...tunnel, state }, effects: [...HOLD_ON_LIVING_LINK, ...keepSoon(tunnel), EXPECT_OPEN] };
 }
 
 /** The link is made to start over. */
@@ -190,10 +190,14 @@ export function watch(tunnel: Tunnel, state: Up, packets: number, context: Conte
   return stay({ ...tunnel, state: { ...state, idle: { lastTrafficAt, nextCheckAt, packets } } });
 }
 
-export function close(tunnel: Tunnel, { connection, settled }: Up, cause: 'idle' | 'command', context: Context): Transition {
-  // Sockets of this host may have an address of the tunnel already, also where it was up for a moment only.
-  const keep: readonly Effect[] = settled ? [] : [{ do: 'keep-addresses', addresses: connection.addresses }];
-  return { tunnel: { ...tunnel, state: { at: 'draining', since: context.now, phase: 'closing', connection, cause } }, effects: [...CLOSE, ...keep, { do: 'report', what: 'closed' }] };
+export function close(tunnel: Tunnel, { connection }: Up, cause: 'idle' | 'command', context: Context): Transition {
+  const state: Draining = { at: 'draining', since: context.now, phase: 'closing', connection, cause };
+  return { tunnel: { ...tunnel, state }, effects: [...CLOSE, ...keepSoon(tunnel), { do: 'report', what: 'closed' }] };
+}
+
+/** Sockets of this host may have an address of the tunnel already, also where it was up for a moment only. */
+function keepSoon({ state }: Tunnel): readonly Effect[] {
+  return state.at === 'up' && !state.settled ? [{ do: 'keep-addresses', addresses: state.connection.addresses }] : [];
 }
 
 export function closed(tunnel: Tunnel, state: Draining, held: number, context: Context): Transition {

@@ -195,7 +195,8 @@ export class HoldQueue implements QueuePort {
       }
       this.#held.add({ id: packet.id, mark: packet.mark, local, outDevice, heldAt });
     }
-    if (late.length > 0) this.#passInto(late);
+    if (late.length > 0) this.#queue.verdicts(late, { verdict: 'accept' });
+    this.#counters.released += late.length;
     if (!first) return;
     if (none) [this.#first, this.#wanted] = [first, false];
     if (waking) this.#wanted = true;
@@ -206,11 +207,6 @@ export class HoldQueue implements QueuePort {
   /** What is held and was routed into the tunnel device, oldest first. */
   #intoTunnel(): readonly number[] {
     return this.#held.filter(({ local, outDevice }) => local && outDevice === this.#options.device).map(({ id }) => id);
-  }
-
-  #passInto(ids: readonly number[]): void {
-    this.#queue.verdicts(ids, { verdict: 'accept' });
-    this.#counters.released += ids.length;
   }
 
   /** Verdicts on arrival, one system call for neighbours with the same mark. */

@@ -430,9 +430,10 @@ describe('deadlines', () => {
     expect(transition(up, events.clock, context).effects.map(effectText)).toEqual(['recount', 'keep-addresses', 'expect-gate hold', 'read-counters']);
   });
 
-  it('keeps the addresses of a tunnel that goes down before that', () => {
+  it('keeps the addresses of a tunnel that goes down, or starts over, before that', () => {
     const up = transition(tunnelIn(states['dialing/opening']), events.opened, context).tunnel;
     expect(transition(up, events.down, context).effects.map(effectText)).toEqual(['hold', 'gate hold', 'catch-first on', 'release-local', 'keep-addresses', 'report closed']);
+    expect(transition(up, events['link-reconnecting'], context).effects.map(effectText)).toEqual(['hold', 'gate hold', 'catch-first on', 'keep-addresses', 'expect-gate open']);
   });
 });
 
