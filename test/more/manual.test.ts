@@ -135,9 +135,9 @@ describe('pause and resume', () => {
     await daemon.stop();
     daemon = await again();
     expect((await daemon.status()).state).toBe('paused');
-    // from its very start on, whatever comes meanwhile
+    // from its very start on, whatever comes meanwhile (no connections: in clear, while there is no daemon, one would begin, and ask for its end in later tests)
     const traffic = new AbortController();
-    const asking = (async () => { while (!traffic.signal.aborted) await lab.probes.lan.connect(serviceAddress.ipv4, servicePort, 100); })();
+    const asking = (async () => { while (!traffic.signal.aborted) await lab.probes.lan.ask(serviceAddress.ipv4, servicePort, 100); })();
     await daemon.stop();
     daemon = await again();
     await sleep(300);
