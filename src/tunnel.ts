@@ -71,11 +71,11 @@ export class RunningTunnel {
     this.#predecessor = predecessor;
   }
 
-  /** Takes the queue of a tunnel that has ended, and with it its link. */
+  /** Takes the queue of a tunnel that has ended. */
   inherit(from: RunningTunnel): void {
     this.#queue = from.#queue;
     from.#queue = undefined;
-    this.#queue?.hold();
+    this.#queue?.hold(); // the link that packets of this host went into as they came is gone
   }
 
   /** Whether it is what these settings describe, the files that they name included. */

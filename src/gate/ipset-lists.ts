@@ -1,9 +1,9 @@
-import { closeSync, openSync } from 'node:fs';
 import { endianness } from 'node:os';
 import { netfilterRequest } from 'node-nfqueue';
 import { DaemonError, messageOf } from '../core/errors.js';
 import type { CarryOut, RuleChange } from '../core/ports.js';
 import { formatAddress, type Net } from '../core/prefix.js';
+import { inNetns, refusedForRights } from './kernel-request.js';
 import type { ExecOptions } from './runner.js';
 
 /** linux/netfilter/nfnetlink.h, linux/netfilter/ipset/ip_set.h, linux/netlink.h */
@@ -16,7 +16,6 @@ const address = { ip: 1 | 0x8000, family4: 1 | 0x4000, family6: 2 | 0x4000 } as 
 const protocol = Uint8Array.of(6);
 /** ENOENT for the list, IPSET_ERR_NAME for the set. */
 const noSuchSet: readonly unknown[] = [2, 4352];
-const notPermitted = 1;
 
 /** A set becomes a member of a list of sets, or no longer is one, when the call returns; if it is so already, nothing happens. Throws a DaemonError. */
 export type ChangeList = (change: 'add' | 'del', list: string, set: string, carryOut?: CarryOut) => void;
@@ -66,17 +65,11 @@ function nested(type: number, content: Uint8Array): Uint8Array {
   return Buffer.concat([Uint8Array.from(header), content]);
 }
 
-function send(change: RuleChange, { netns }: ExecOptions): void {
-  const namespace = netns === undefined ? undefined : openSync(netns, 'r');
-  try {
-    netfilterRequest({ ...change, netns: namespace });
-  } finally {
-    if (namespace !== undefined) closeSync(namespace);
-  }
+function send(change: RuleChange, exec: ExecOptions): void {
+  inNetns(exec, (netns) => { netfilterRequest({ ...change, netns }); });
 }
 
 function failure(cause: unknown, place: string): DaemonError {
   const { errno } = cause as { errno?: unknown };
-  if (errno === notPermitted) return new DaemonError('NOT_PERMITTED', `${place} is not permitted`, { cause, place, hint: 'run as root, or with CAP_NET_ADMIN' });
-  return new DaemonError('FIREWALL_FAILED', noSuchSet.includes(errno) ? 'a set of ours is not there any more' : messageOf(cause), { cause, place });
+  return refusedForRights(cause, place) ?? new DaemonError('FIREWALL_FAILED', noSuchSet.includes(errno) ? 'a set of ours is not there any more' : messageOf(cause), { cause, place });
 }

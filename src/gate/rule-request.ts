@@ -1,7 +1,7 @@
-import { closeSync, openSync } from 'node:fs';
 import { routeRequest } from 'node-nfqueue';
 import { DaemonError, messageOf } from '../core/errors.js';
 import type { Family } from '../core/prefix.js';
+import { inNetns, refusedForRights } from './kernel-request.js';
 import { routeProtocol } from './names.js';
 import { closingRuleText, type ClosingRule } from './routes.js';
 import type { ExecOptions } from './runner.js';
@@ -13,7 +13,6 @@ const attribute = { iifName: 3, priority: 6, mark: 10, table: 15, markMask: 16, 
 const toTable = 1;
 /** linux/socket.h: AF_INET, AF_INET6 */
 const addressFamily = { 4: 2, 6: 10 } as const;
-const notPermitted = 1;
 
 /** A rule comes or goes, when the call returns. Throws a DaemonError, ROUTE_FAILED also if it was so already. */
 export type ChangeRule = (change: 'add' | 'del', family: Family, rule: ClosingRule) => void;
@@ -22,7 +21,7 @@ export type ChangeRule = (change: 'add' | 'del', family: Family, rule: ClosingRu
  * What `ip rule add` and `ip rule del` do, without a process: a release waits for the rules of its tunnel, and where many
  * tunnels go down together the next wake would wait for two processes of each.
  */
-export function createChangeRule({ netns }: ExecOptions = {}): ChangeRule {
+export function createChangeRule(exec: ExecOptions = {}): ChangeRule {
   return (change, family, rule) => {
     const { type, flags } = messages[change];
     // struct fib_rule_hdr; the table does not fit
@@ -35,13 +34,11 @@ export function createChangeRule({ netns }: ExecOptions = {}): ChangeRule {
       { type: attribute.table, value: word(rule.table) },
       { type: attribute.protocol, value: Uint8Array.of(routeProtocol) },
     ];
-    const namespace = netns === undefined ? undefined : openSync(netns, 'r');
     try {
-      routeRequest({ type, flags, header, attributes, netns: namespace });
+      inNetns(exec, (netns) => { routeRequest({ type, flags, header, attributes, netns }); });
     } catch (cause) {
-      throw failure(cause, `ip -${family} rule ${change} ${closingRuleText(rule)}`);
-    } finally {
-      if (namespace !== undefined) closeSync(namespace);
+      const place = `ip -${family} rule ${change} ${closingRuleText(rule)}`;
+      throw refusedForRights(cause, place) ?? new DaemonError('ROUTE_FAILED', messageOf(cause), { cause, place });
     }
   };
 }
@@ -49,9 +46,4 @@ export function createChangeRule({ netns }: ExecOptions = {}): ChangeRule {
 /** In the host's order. */
 function word(value: number): Uint8Array {
   return new Uint8Array(Uint32Array.of(value).buffer);
-}
-
-function failure(cause: unknown, place: string): DaemonError {
-  if ((cause as { errno?: unknown }).errno === notPermitted) return new DaemonError('NOT_PERMITTED', `${place} is not permitted`, { cause, place, hint: 'run as root, or with CAP_NET_ADMIN' });
-  return new DaemonError('ROUTE_FAILED', messageOf(cause), { cause, place });
 }

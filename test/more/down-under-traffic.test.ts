@@ -68,6 +68,7 @@ describe('`down` while packets flow', () => {
     await daemon.reaches('up');
     const { sent, received } = await end();
     expect(sent).toMatchObject({ ok: true, failed: 0, error: '' });
+    expect(sent.sent).toBeGreaterThan(0.1 * rate);
     expect(received).toMatchObject({ received: sent.sent, outOfOrder: 0, duplicates: 0 });
   }, 60_000);
 });
