@@ -24,14 +24,13 @@ const OURS = ['daemon', 'management', 'management-client', 'management-hold', 'm
 
 interface Line {
   readonly text: string;
+  /** None inside of an inline file (`<ca>` …), where nothing is an option. */
   readonly words: readonly string[];
-  /** Inside of an inline file (`<ca>` …), where nothing is an option. */
-  readonly inline: boolean;
 }
 
 /** Reads the options of a client configuration (openvpn(8), "OPTIONS" and "INLINE FILE SUPPORT"). */
 export function readClientConfig(text: string): ClientConfig {
-  const options = linesOf(text).filter(({ inline, words }) => !inline && words.length > 0);
+  const options = linesOf(text).filter(({ words }) => words.length > 0);
   const values = (name: string): (readonly string[])[] => options.filter(({ words }) => words[0] === name).map(({ words }) => words.slice(1));
   const last = (name: string): string => values(name).at(-1)?.[0] ?? '';
   const remotes = values('remote').map(([host = '', port, proto]) => ({ host, ...(port === undefined ? {} : { port }), ...(proto === undefined ? {} : { proto }) }));
@@ -52,8 +51,7 @@ export function readClientConfig(text: string): ClientConfig {
 export function writeClientConfig(text: string, addressesOf: (host: string) => readonly string[]): string {
   let inConnection = false;
   return linesOf(text)
-    .flatMap(({ text: line, words, inline }) => {
-      if (inline) return [line];
+    .flatMap(({ text: line, words }) => {
       const [name = '', host = '', ...rest] = words;
       if (name === '<connection>') inConnection = true;
       if (name === '</connection>') inConnection = false;
@@ -75,18 +73,17 @@ function forFamily([port, proto]: readonly string[], address: string): string[] 
 function linesOf(text: string): Line[] {
   let inline: string | undefined;
   return text.split(/\r?\n/).map((line) => {
-    const words = wordsOf(line);
     const tag = /^<(\/?)([a-z0-9-]+)>$/.exec(line.trim());
     if (inline !== undefined) {
       const closes = tag?.[1] === '/' && tag[2] === inline;
       if (closes) inline = undefined;
-      return { text: line, words, inline: true };
+      return { text: line, words: [] };
     }
     if (tag?.[1] === '' && tag[2] !== 'connection') {
       inline = tag[2];
-      return { text: line, words, inline: true };
+      return { text: line, words: [] };
     }
-    return { text: line, words, inline: false };
+    return { text: line, words: wordsOf(line) };
   });
 }
 

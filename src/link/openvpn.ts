@@ -5,6 +5,7 @@ import type { LinkEvent } from '../core/events.js';
 import { DaemonError, messageOf } from '../core/errors.js';
 import type { ClockPort, LinkPort, LogPort } from '../core/ports.js';
 import type { Connection, LinkFailure } from '../core/words.js';
+import { ManagementListener } from '../management/listen.js';
 import { hasDevice } from './device.js';
 import { openvpnArguments, routeLines, type OpenvpnOptions } from './arguments.js';
 import { readClientConfig, writeClientConfig, type ClientConfig } from './client-config.js';
@@ -53,6 +54,8 @@ export class OpenvpnLink implements LinkPort {
   #closed: (() => void) | undefined;
   #timer: Subscription | undefined;
   #sessions = 0;
+  /** For the next OpenVPN to dial. It is there before: at a wake it would cost a millisecond. */
+  #listener: Promise<ManagementListener> | undefined;
 
   private constructor(options: OpenvpnOptions, text: string, client: ClientConfig, clock: ClockPort, log: LogPort) {
     this.#options = options;
@@ -94,6 +97,7 @@ export class OpenvpnLink implements LinkPort {
 
   async start(): Promise<void> {
     if (this.#options.standby === 'warm') this.#spawn();
+    else this.#prepare();
     return Promise.resolve();
   }
 
@@ -143,6 +147,7 @@ export class OpenvpnLink implements LinkPort {
       this.#finish(phase.session);
       await closed;
     }
+    await this.#listener?.then((listener) => listener.close(), () => undefined);
     this.#events$.complete();
   }
 
@@ -215,12 +220,29 @@ export class OpenvpnLink implements LinkPort {
     this.#timer = this.#clock.at(this.#clock.now() + ms).subscribe(then);
   }
 
+  #prepare(): void {
+    if (this.#phase.at === 'none') this.#listener ??= this.#listen();
+  }
+
+  #listen(): Promise<ManagementListener> {
+    const listener = ManagementListener.listen({ path: this.#socketOf(this.#sessions + 1) });
+    listener.catch(() => undefined); // the session that takes it is told
+    return listener;
+  }
+
+  /** Each has its own: a late one can't be taken for the next. */
+  #socketOf(session: number): string {
+    return `${this.#options.folder}/${this.#options.name}.${session}`;
+  }
+
   #spawn(): void {
-    const { program, config, device, folder, name } = this.#options;
+    const { program, config, device } = this.#options;
+    const listener = this.#listener ?? this.#listen();
+    this.#listener = undefined;
     this.#sessions += 1;
-    const socket = `${folder}/${name}.${this.#sessions}`;
+    const socket = this.#socketOf(this.#sessions);
     const text = [writeClientConfig(this.#text, (host) => this.#resolver.known(host)), ...routeLines(this.#options.routes()), ''].join('\n');
-    const session = Session.start({ program, args: openvpnArguments(this.#options, this.#client, { socket, servers: this.remotes.length }), cwd: dirname(config), config: text, socket, device, credentials: this.#options.credentials });
+    const session = Session.start({ program, args: openvpnArguments(this.#options, this.#client, { socket, servers: this.remotes.length }), cwd: dirname(config), config: text, listener, device, credentials: this.#options.credentials });
     this.#phase = { at: this.#wanted ? 'dialing' : 'resting', session };
     if (this.#wanted) session.want();
     session.events$.subscribe((event) => { this.#see(session, event); });
@@ -301,6 +323,7 @@ export class OpenvpnLink implements LinkPort {
       // One that died while it waited is started by the next dial: it would die again.
       if (this.#options.standby === 'warm' && before !== 'resting') this.#spawn();
     }
+    if (!this.#closed) this.#prepare();
   }
 
   #down(reason: string): void {

@@ -5,7 +5,7 @@ import { Observable, ReplaySubject } from 'rxjs';
 import split2 from 'split2';
 import type { LinkFailure } from '../core/words.js';
 import { messageOf } from '../core/errors.js';
-import { ManagementListener } from '../management/listen.js';
+import type { ManagementListener } from '../management/listen.js';
 import type { ManagementClient } from '../management/client.js';
 import { maskLog } from '../management/decode.js';
 import type { Credentials } from '../management/credentials.js';
@@ -22,8 +22,8 @@ export interface SessionOptions {
   readonly cwd: string;
   /** The configuration, given by standard input. */
   readonly config: string;
-  /** The management socket: OpenVPN dials us, so nobody has to wait for it, and it ends when we die. */
-  readonly socket: string;
+  /** On the management socket: OpenVPN dials us, so nobody has to wait for it, and it ends when we die. Closed at the end. */
+  readonly listener: Promise<ManagementListener>;
   readonly device: string;
   readonly credentials: Credentials | undefined;
 }
@@ -112,11 +112,11 @@ export class Session {
   async #run(): Promise<void> {
     let listener: ManagementListener | undefined;
     try {
-      listener = await ManagementListener.listen({ path: this.#options.socket });
+      listener = await this.#options.listener;
       const ended = this.#spawn();
       if (this.#stopping) this.stop();
       const gone = new AbortController();
-      const accepted = listener.accept({ signal: gone.signal }).then((client) => { this.#attach(client); }, () => undefined);
+      const accepted = listener.accept({ signal: gone.signal, early: (client) => { this.#sayStates(client); } }).then((client) => { this.#attach(client); }, () => undefined);
       const result = await ended;
       gone.abort();
       await accepted;
@@ -142,9 +142,12 @@ export class Session {
     return { problem: signal ? `${program} was ended by ${signal}` : exitCode === undefined ? (originalMessage ?? 'it did not start') : `${program} ended with status ${exitCode}` };
   }
 
-  #attach(client: ManagementClient): void {
-    // The first command, but its answer is not waited for: states come with the first hold. It fails if OpenVPN has ended.
+  /** The first command; its answer is not waited for, and it fails if OpenVPN has ended. */
+  #sayStates(client: ManagementClient): void {
     client.stateOn().catch((error: unknown) => { this.#log(messageOf(error)); });
+  }
+
+  #attach(client: ManagementClient): void {
     this.#watch = new ManagementWatch(client, { device: this.#options.device, credentials: this.#options.credentials, emit: (event) => { this.#emit(event); } });
     if (this.#wanted) this.#watch.want();
   }

@@ -27,6 +27,8 @@ export interface ClientOptions {
   readonly commandTimeoutMs?: number;
   /** Ends an attempt to connect, not a connection. */
   readonly signal?: AbortSignal;
+  /** Called with the client before OpenVPN has greeted: what is sent here saves its wait. Not where a password is asked. */
+  readonly early?: (client: ManagementClient) => void;
   readonly clock?: Clock;
 }
 
@@ -112,7 +114,8 @@ export class ManagementClient extends CommandSet {
   static async greet(socket: Duplex, options: ClientOptions, place: string): Promise<ManagementClient> {
     checkPassword(socket, options.password);
     const client = new ManagementClient(socket, options);
-    const { connectTimeoutMs = DEFAULT_TIMEOUT_MS, signal, clock = systemClock } = options;
+    const { connectTimeoutMs = DEFAULT_TIMEOUT_MS, signal, early, clock = systemClock } = options;
+    early?.(client);
     const giveUp = (error: DaemonError): void => {
       client.#greet.reject(error);
     };

@@ -1,9 +1,9 @@
 import type { Readable } from 'node:stream';
-import split2 from 'split2';
 
 /** What OpenVPN asks with before anything else where it has a management password: without a newline. */
 const PROMPT = Buffer.from('ENTER PASSWORD:');
 const NEWLINE = 0x0a;
+const CARRIAGE_RETURN = 0x0d;
 
 /** Longer than any line of OpenVPN (10 KiB of log text, 14 KiB of base64 to sign). */
 export const LONGEST_LINE_BYTES = 64 * 1024;
@@ -18,20 +18,18 @@ export interface LineHandlers {
 }
 
 /**
- * Passes whole lines on and keeps the unfinished one to itself: a prompt is recognised in it, and a line without end
- * takes no more memory than the limit (what is longer is dropped up to its newline).
+ * Keeps the unfinished line to itself: a prompt is recognised in it, and a line without end takes no more memory than the
+ * limit (what is longer is dropped up to its newline).
  */
 class WholeLines {
-  readonly #onPrompt: () => void;
-  readonly #onLines: (lines: Buffer) => void;
+  readonly #handlers: LineHandlers;
   readonly #limitBytes: number;
   #held = Buffer.alloc(256);
   #heldBytes = 0;
   #promptPossible = true;
 
-  constructor(onPrompt: () => void, onLines: (lines: Buffer) => void, limitBytes: number) {
-    this.#onPrompt = onPrompt;
-    this.#onLines = onLines;
+  constructor(handlers: LineHandlers, limitBytes: number) {
+    this.#handlers = handlers;
     this.#limitBytes = limitBytes;
   }
 
@@ -42,19 +40,22 @@ class WholeLines {
 
   take(chunk: Buffer): void {
     let input = this.#promptPossible ? this.#takePrompts(chunk) : chunk;
-    // Mostly a chunk is some whole lines, none of which can be too long.
-    const whole = this.#heldBytes === 0 && input.length <= this.#limitBytes ? input.lastIndexOf(NEWLINE) + 1 : 0;
-    if (whole > 0) {
-      this.#onLines(input.subarray(0, whole));
-      input = input.subarray(whole);
-    }
     for (let at = input.indexOf(NEWLINE); at >= 0; at = input.indexOf(NEWLINE)) {
-      this.#hold(input.subarray(0, at));
-      this.#onLines(Buffer.concat([this.rest, input.subarray(at, at + 1)]));
-      this.#heldBytes = 0;
+      const line = input.subarray(0, Math.min(at, this.#limitBytes));
+      if (this.#heldBytes === 0) {
+        this.#tell(line);
+      } else {
+        this.#hold(line);
+        this.#tell(this.rest);
+        this.#heldBytes = 0;
+      }
       input = input.subarray(at + 1);
     }
     this.#hold(input);
+  }
+
+  #tell(line: Buffer): void {
+    this.#handlers.line(line.toString('utf8', 0, line.at(-1) === CARRIAGE_RETURN ? line.length - 1 : line.length));
   }
 
   #hold(piece: Buffer): void {
@@ -71,7 +72,7 @@ class WholeLines {
     this.#heldBytes = 0;
     while (input.length >= PROMPT.length && input.subarray(0, PROMPT.length).equals(PROMPT)) {
       input = input.subarray(PROMPT.length);
-      this.#onPrompt();
+      this.#handlers.prompt();
     }
     const possible = Math.min(input.length, PROMPT.length);
     this.#promptPossible = input.subarray(0, possible).equals(PROMPT.subarray(0, possible));
@@ -81,15 +82,16 @@ class WholeLines {
 
 /** Socket bytes, however they are cut, to lines and prompts. */
 export function readLines(input: Readable, handlers: LineHandlers, limitBytes: number = LONGEST_LINE_BYTES): void {
-  const lines = split2();
-  const whole = new WholeLines(() => { handlers.prompt(); }, (complete) => { lines.write(complete); }, limitBytes);
-  // No stream of its own: what it passes on is taken at once, and a wake waits for each one that there is.
-  input.on('data', (chunk: Buffer) => { whole.take(chunk); });
-  const finish = (): void => { lines.end(); };
+  const lines = new WholeLines(handlers, limitBytes);
+  input.on('data', (chunk: Buffer) => { lines.take(chunk); });
+  let ended = false;
+  const finish = (): void => {
+    if (ended) return;
+    ended = true;
+    handlers.end(lines.rest.toString());
+  };
   input.once('end', finish);
   // A destroyed socket closes without an end.
   input.once('close', finish);
-  lines.on('data', (line: string) => { handlers.line(line); });
-  lines.once('end', () => { handlers.end(whole.rest.toString()); });
   input.resume(); // a listener's sockets are paused until somebody reads them
 }

@@ -141,7 +141,6 @@ async function bindPath(server: Server, path: string): Promise<void> {
     await unlink(path);
     await bindPrivately(server, path);
   }
-  await chmod(path, 0o600);
 }
 
 /** The socket file is made inside of listen(): with this mask nobody else can open it in between. */
@@ -153,6 +152,7 @@ async function bindPrivately(server: Server, path: string): Promise<void> {
     if (mask !== undefined) process.umask(mask);
   }
   await once(server, 'listening');
+  if (mask === undefined) await chmod(path, 0o600);
 }
 
 /** A socket file that nobody listens on: what a killed program left. */

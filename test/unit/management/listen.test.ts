@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { createConnection, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -54,6 +55,18 @@ describe('ManagementListener', () => {
     expect(await firstValueFrom(first.events$)).toEqual({ type: 'info', text: 'first' });
     expect(await firstValueFrom(second.events$)).toEqual({ type: 'info', text: 'second' });
     await Promise.all([first.close(), second.close()]);
+  });
+
+  it('sends what is said early before there is a greeting', async () => {
+    const listener = await listen();
+    const socket = dial('');
+    const received = once(socket, 'data');
+    const accepted = listener.accept({ early: (client) => { client.stateOn().catch(() => undefined); } });
+    expect(String((await received)[0])).toBe('state on\n');
+    socket.write(`SUCCESS: real-time state notification set to ON\r\n${GREETING}`);
+    const client = await accepted;
+    expect(await firstValueFrom(client.events$)).toMatchObject({ type: 'info' });
+    await client.close();
   });
 
   it('listens on a TCP port, too', async () => {

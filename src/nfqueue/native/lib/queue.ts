@@ -11,7 +11,7 @@ import { paceOf, releasePaced, type Pace, type ReleaseOptions, type ReleaseResul
 import { Replies } from './replies.js';
 import { sendRequest, type NetfilterRequest } from './request.js';
 import { Teller } from './teller.js';
-import { checkId, isUint32, NO_MARK, toIds, verdictCode, verdictMark, verdictPayload, type PacketVerdictOptions, type VerdictOptions } from './verdicts.js';
+import { checkId, copyIds, isUint32, NO_MARK, toIds, verdictCode, verdictMark, verdictPayload, type PacketVerdictOptions, type VerdictOptions } from './verdicts.js';
 
 export interface PauseOptions {
   /** Microseconds without a packet that make a pause. Default 100. */
@@ -124,7 +124,7 @@ export class NfQueue extends EventEmitter<NfQueueEvents> implements AsyncDisposa
    */
   async release(ids: Iterable<number>, options: ReleaseOptions): Promise<ReleaseResult> {
     const [code, mark, pace] = [verdictCode(options), verdictMark(options), paceOf(options)];
-    const list = toIds(ids).slice();
+    const list = copyIds(ids);
     this.#assertOpen();
     this.#start();
     const settle = (chunk: Uint32Array): Promise<number> => this.#settleChunk(chunk, code, mark);

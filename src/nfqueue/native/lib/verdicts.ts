@@ -56,10 +56,15 @@ export function verdictPayload({ payload }: PacketVerdictOptions): Uint8Array | 
 
 /** Ids as the addon takes them. */
 export function toIds(ids: Iterable<number>): Uint32Array {
-  if (ids instanceof Uint32Array) return ids;
-  const list = Array.from(ids);
+  return ids instanceof Uint32Array ? ids : copyIds(ids);
+}
+
+/** The same, in an array of their own. */
+export function copyIds(ids: Iterable<number>): Uint32Array {
+  if (ids instanceof Uint32Array) return ids.slice();
+  const list = Array.isArray(ids) ? (ids as readonly number[]) : Array.from(ids);
   for (const id of list) checkId(id);
-  return Uint32Array.from(list);
+  return new Uint32Array(list);
 }
 
 export function checkId(id: number): void {
