@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { Lab } from '../../lab/lab.js';
+import { compiled } from '../../lab/compiled.js';
 import { tunnelName } from '../../lab/daemon.js';
 
 /** The device of the tunnel, whoever makes it. */
@@ -22,8 +23,9 @@ export class PlainOpenvpn {
   static async start(lab: Lab): Promise<PlainOpenvpn> {
     const config = lab.server.writeClientConfig('plain');
     // In a session of its own, as the daemon's is: the kernel shares processors out among sessions first.
+    const enter = await compiled('enter');
     const begin = performance.now();
-    const child = spawn('ip', ['netns', 'exec', lab.topology.router.name, 'openvpn', '--config', config, '--dev', device, '--dev-type', 'tun', '--explicit-exit-notify', '1'], { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+    const child = spawn(enter, [lab.topology.router.name, 'openvpn', '--config', config, '--dev', device, '--dev-type', 'tun', '--explicit-exit-notify', '1'], { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
     await said(child, CONNECTED);
     return new PlainOpenvpn(child, performance.now() - begin);
   }
@@ -40,7 +42,7 @@ export class PlainOpenvpn {
 export async function warmDialMs(lab: Lab): Promise<number> {
   const config = lab.server.writeClientConfig('plain');
   const socket = `${lab.folder}/plain.sock`;
-  const child = spawn('ip', ['netns', 'exec', lab.topology.router.name, 'openvpn', '--config', config, '--dev', device, '--dev-type', 'tun', '--explicit-exit-notify', '1', '--management', socket, 'unix', '--management-hold'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(await compiled('enter'), [lab.topology.router.name, 'openvpn', '--config', config, '--dev', device, '--dev-type', 'tun', '--explicit-exit-notify', '1', '--management', socket, 'unix', '--management-hold'], { stdio: ['ignore', 'pipe', 'inherit'] });
   await said(child, 'Need hold release');
   const { ManagementClient } = await import('../../../src/management/index.js');
   const client = await ManagementClient.connect({ path: socket });
