@@ -1,9 +1,9 @@
 import { DaemonError } from '../core/errors.js';
-import type { CarryOut, Gate } from '../core/ports.js';
+import type { Addresses, CarryOut, Gate } from '../core/ports.js';
 import { hasRules, type Current, type Installed } from './current.js';
 import type { Firewall } from './firewall.js';
 import { routesIntoDevice } from './planned-tunnel.js';
-import type { Routing } from './routing.js';
+import { keptOf, type Routing } from './routing.js';
 
 export interface GateChangesParts {
   readonly firewall: () => Promise<Firewall>;
@@ -56,6 +56,12 @@ export class GateChanges {
     if (from !== gate && (gate === 'hold' || gate === 'reject')) await this.leaveDevice(current);
   }
 
+  /** As GatePort's `route`. */
+  async enterDevice(current: Current): Promise<void> {
+    await this.#parts.routing.intoDevice(current.planned);
+    current.routed = true;
+  }
+
   /** Routes into a device that is still there would lead nowhere, past the catch routes; those of others who share it stay. */
   async leaveDevice(current: Current): Promise<void> {
     if (!current.routed) return;
@@ -91,6 +97,25 @@ export class GateChanges {
     if (current.catchFirst === on || (on && current.gate === 'bypass')) return;
     await this.#parts.routing.catchFirst(current.planned, current.addresses, on);
     current.catchFirst = on;
+  }
+
+  /** As GatePort's. Addresses that nobody keeps any more go; if the routes can't have the new ones, the firewall has the old ones again. */
+  async keepAddresses(current: Current, addresses: Addresses): Promise<void> {
+    const { routing, installed } = this.#parts;
+    const { planned, addresses: before } = current;
+    const given = keptOf(addresses).filter(({ family }) => planned.families.includes(family));
+    const after: Addresses = { ...before, ...Object.fromEntries(given.map(({ family, address }) => [family === 4 ? 'ipv4' : 'ipv6', address])) };
+    if (after.ipv4 === before.ipv4 && after.ipv6 === before.ipv6) return;
+    const elsewhere = installed.all().filter((other) => other !== current).flatMap((other) => keptOf(other.addresses));
+    const inUse = new Set([...keptOf(after), ...elsewhere].map(({ address }) => address));
+    const unused = keptOf(before).filter(({ address }) => !inUse.has(address));
+    const firewall = await this.#parts.firewall();
+    await firewall.keepAddresses(planned, keptOf(after));
+    await routing.keep(planned, after, { catching: current.gate !== 'bypass', unused }).catch(async (error: unknown) => {
+      await firewall.keepAddresses(planned, keptOf(before)).catch(() => undefined);
+      throw error;
+    });
+    current.addresses = after;
   }
 
   /** Under `bypass` packets take whatever route there is without us. */

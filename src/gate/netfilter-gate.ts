@@ -116,32 +116,11 @@ export class NetfilterGate implements GatePort {
       this.#installed.of(tunnel).routed = true;
       return;
     }
-    await this.#inTurn(async () => {
-      const current = this.#installed.of(tunnel);
-      await this.#parts.routing.intoDevice(current.planned);
-      current.routed = true;
-    });
+    await this.#inTurn(() => this.#changes.enterDevice(this.#installed.of(tunnel)));
   }
 
   keepAddresses(tunnel: string, addresses: Addresses): Promise<void> {
-    return this.#inTurn(async () => {
-      const current = this.#installed.of(tunnel);
-      const { families } = current.planned;
-      const before = current.addresses;
-      const given = keptOf(addresses).filter(({ family }) => families.includes(family));
-      const after: Addresses = { ...before, ...Object.fromEntries(given.map(({ family, address }) => [family === 4 ? 'ipv4' : 'ipv6', address])) };
-      if (after.ipv4 === before.ipv4 && after.ipv6 === before.ipv6) return;
-      const elsewhere = this.#installed.all().filter((other) => other !== current).flatMap((other) => keptOf(other.addresses));
-      const inUse = new Set([...keptOf(after), ...elsewhere].map(({ address }) => address));
-      const unused = keptOf(before).filter(({ address }) => !inUse.has(address));
-      const firewall = await this.#firewall();
-      await firewall.keepAddresses(current.planned, keptOf(after));
-      await this.#parts.routing.keep(current.planned, after, { catching: current.gate !== 'bypass', unused }).catch(async (error: unknown) => {
-        await firewall.keepAddresses(current.planned, keptOf(before)).catch(() => undefined);
-        throw error;
-      });
-      current.addresses = after;
-    });
+    return this.#inTurn(() => this.#changes.keepAddresses(this.#installed.of(tunnel), addresses));
   }
 
   routes(tunnel: string): readonly string[] {
@@ -252,7 +231,7 @@ export class NetfilterGate implements GatePort {
       const before = this.#installed.get(name);
       current.routed = before?.routed === true;
       if (keptOf(current.addresses).length > 0) await firewall.keepAddresses(current.planned, keptOf(current.addresses));
-      if (current.routed) await this.#parts.routing.intoDevice(current.planned);
+      if (current.routed) await this.#changes.enterDevice(current);
       await this.#changes.switch(current, from.get(current.planned.id) ?? 'hold', gateOf(name) ?? before?.wanted ?? 'hold');
       if (before?.catchFirst === true) await this.#changes.catchFirst(current, true);
     }
@@ -260,8 +239,7 @@ export class NetfilterGate implements GatePort {
     for (;;) {
       const late = [...next].find(([name, { routed }]) => !routed && this.#installed.get(name)?.routed === true)?.[1];
       if (late === undefined) break;
-      await this.#parts.routing.intoDevice(late.planned);
-      late.routed = true;
+      await this.#changes.enterDevice(late);
     }
     const closed = [...next].flatMap(([name, current]) => (this.#installed.get(name)?.wanted === 'open' && current.wanted !== 'open' ? [current] : []));
     this.#installed.replace(next);

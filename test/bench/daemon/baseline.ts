@@ -21,11 +21,9 @@ export class PlainOpenvpn {
   }
 
   static async start(lab: Lab): Promise<PlainOpenvpn> {
-    const config = lab.server.writeClientConfig('plain');
-    // In a session of its own, as the daemon's is: the kernel shares processors out among sessions first.
-    const enter = await compiled('enter');
+    const start = await openvpnIn(lab);
     const begin = performance.now();
-    const child = spawn(enter, [lab.topology.router.name, 'openvpn', '--config', config, '--dev', device, '--dev-type', 'tun', '--explicit-exit-notify', '1'], { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+    const child = start();
     await said(child, CONNECTED);
     return new PlainOpenvpn(child, performance.now() - begin);
   }
@@ -40,9 +38,8 @@ export class PlainOpenvpn {
 
 /** From `hold release` until it was connected, of an OpenVPN that waited in hold. */
 export async function warmDialMs(lab: Lab): Promise<number> {
-  const config = lab.server.writeClientConfig('plain');
   const socket = `${lab.folder}/plain.sock`;
-  const child = spawn(await compiled('enter'), [lab.topology.router.name, 'openvpn', '--config', config, '--dev', device, '--dev-type', 'tun', '--explicit-exit-notify', '1', '--management', socket, 'unix', '--management-hold'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = (await openvpnIn(lab))('--management', socket, 'unix', '--management-hold');
   await said(child, 'Need hold release');
   const { ManagementClient } = await import('../../../src/management/index.js');
   const client = await ManagementClient.connect({ path: socket });
@@ -57,6 +54,13 @@ export async function warmDialMs(lab: Lab): Promise<number> {
   await exited;
   await client.close().catch(() => undefined);
   return dialMs;
+}
+
+/** Starts it in the router's namespace: by a program that takes next to no time, and in a session of its own, as the daemon's is: the kernel shares processors out among sessions first. */
+async function openvpnIn(lab: Lab): Promise<(...more: readonly string[]) => ChildProcess> {
+  const enter = await compiled('enter');
+  const args = [lab.topology.router.name, 'openvpn', '--config', lab.server.writeClientConfig('plain'), '--dev', device, '--dev-type', 'tun', '--explicit-exit-notify', '1'];
+  return (...more) => spawn(enter, [...args, ...more], { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
 }
 
 function said(child: ChildProcess, text: string): Promise<void> {

@@ -44,7 +44,9 @@ describe('lines of the management socket', () => {
 
   it('are cut at the limit, and the next one is whole', async () => {
     const long = 'x'.repeat(50_000);
-    expect(await read([long, long, '\r\nnext\r\n'], 1000)).toEqual([{ line: 'x'.repeat(1000) }, { line: 'next' }, { end: '' }]);
+    const cut = [{ line: 'x'.repeat(1000) }, { line: 'next' }, { end: '' }];
+    expect(await read([long, long, '\r\nnext\r\n'], 1000)).toEqual(cut);
+    expect(await read([`${long}\r\nnext\r\n`], 1000)).toEqual(cut);
   });
 
   it('hold no more memory than the limit for a line without end', async () => {
